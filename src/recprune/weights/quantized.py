@@ -64,7 +64,7 @@ class Quantized(Encoding):
             raise RecpruneError("cannot quantize NaN or infinity")
         if np.abs(values).max(initial=0.0) > 6e4:
             raise RecpruneError("cannot quantize values above 60000: a float16 scale would overflow")
-        table = values.reshape(values.shape[0], -1) if values.ndim > 1 else values[:, None]
+        table = values.reshape(values.shape[0], _count(values.shape[1:]))
         group = group if granularity == "per_group" else 1
         scale = _best_scale(table, bits, granularity, group)
         step = scale.astype(np.float32)[_scale_index(table.shape, granularity, group)]
