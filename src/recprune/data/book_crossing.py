@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -31,26 +32,27 @@ _SOURCE = Source(
     },
 )
 _RECORDS = {_RATINGS: 1_149_780, _BOOKS: 271_379, _USERS: 278_858}
+_IMAGES = ["Image-URL-S", "Image-URL-M", "Image-URL-L"]
 _HEADERS = {
     _RATINGS: ["User-ID", "ISBN", "Book-Rating"],
-    _BOOKS: "ISBN Book-Title Book-Author Year-Of-Publication Publisher Image-URL-S Image-URL-M Image-URL-L".split(),
+    _BOOKS: ["ISBN", "Book-Title", "Book-Author", "Year-Of-Publication", "Publisher", *_IMAGES],
     _USERS: ["User-ID", "Location", "Age"],
 }
-_VERSION = 1  # of the parser: raise it with every change of what it returns
+_VERSION = 2  # of the parser: raise it with every change of what it returns
 _YEARS, _AGES = range(1800, 2006), range(5, 101)
 
 
 def book_crossing(path: str | Path | None = None) -> Log:
     """Return the Book-Crossing log.
 
-    Columns: `interactions` user, item (normalised ISBN), rating (0: read, not rated; else 1 to 10); `items` title, author,
-    publisher, year, work (the same for all editions); `users` age, country, region, city.
+    Columns: `interactions` user, item (normalised ISBN), rating (0: read, not rated; else 1 to 10); `items` title,
+    author, publisher, year, work (the same for all editions); `users` age, country, region, city.
 
-    Where two spellings of an ISBN make a (user, item) pair double, the higher rating is kept: an explicit one beats 0. Of two
-    records of one book, the first counts. The parsed log is cached; the files are fetched once (26 MB).
+    Where two spellings of an ISBN make a (user, item) pair double, the higher rating is kept: an explicit one beats
+    0. Of two records of one book, the first counts. The parsed log is cached; the files are fetched once (26 MB).
 
-    `path`: a folder or zip with the three BX-*.csv files. Files other than the known ones must have their number of records, and
-    are named in `repairs`.
+    `path`: a folder or zip with the three BX-*.csv files. Files other than the known ones must have their number of
+    records, and are named in `repairs`.
 
     Raises `RecpruneError` where a file is missing, corrupt or cannot be fetched.
     """
@@ -82,7 +84,7 @@ def book_crossing(path: str | Path | None = None) -> Log:
 def _load(folder: Path) -> Log | None:
     try:
         frames = [pl.read_parquet(folder / f"{name}.parquet") for name in ("interactions", "users", "items")]
-        return _log(*frames, json.loads((folder / "repairs.json").read_text()))
+        return _log(frames[0], frames[1], frames[2], json.loads((folder / "repairs.json").read_text()))
     except (OSError, ValueError, pl.exceptions.PolarsError):
         return None  # not parsed yet, or a damaged cache: parse again
 
@@ -135,10 +137,8 @@ def _records(contents: dict[str, bytes], name: str, repairs: Counter[str]) -> li
 
 def _interactions(rows: list[list[str]], repairs: Counter[str]) -> pl.DataFrame:
     raw = pl.DataFrame(rows, schema={"user": pl.String, "isbn": pl.String, "rating": pl.String}, orient="row")
-    books = raw.select(pl.col("isbn").unique(maintain_order=True))
-    books = books.with_columns(item=pl.Series([normal_isbn(isbn) for isbn in books["isbn"]], dtype=pl.String))
-    repairs["spellings of ISBNs merged"] = len(books) - books["item"].n_unique()
-    frame = raw.join(books, on="isbn", how="left", maintain_order="left")
+    frame = raw.with_columns(item=normal_isbn(pl.col("isbn")))
+    repairs["spellings of ISBNs merged"] = frame["isbn"].n_unique() - frame["item"].n_unique()
     repairs["ISBNs respelt"] = frame.filter(pl.col("isbn") != pl.col("item")).height
     frame = frame.select("user", "item", pl.col("rating").cast(pl.Float32, strict=False))
     if bad := frame.filter(~pl.col("rating").is_between(0, 10) | pl.col("rating").is_null()).height:
@@ -151,12 +151,12 @@ def _interactions(rows: list[list[str]], repairs: Counter[str]) -> pl.DataFrame:
 def _items(rows: list[list[str]], repairs: Counter[str]) -> pl.DataFrame:
     raw = pl.DataFrame(rows, schema=dict.fromkeys(_HEADERS[_BOOKS], pl.String), orient="row")
     frame = raw.select(
-        item=pl.Series([normal_isbn(isbn) for isbn in raw["ISBN"]], dtype=pl.String),
+        item=normal_isbn(pl.col("ISBN")),
         **{name: pl.Series(_each(raw[column], clean_text), dtype=pl.String) for name, column in _CLEANED.items()},
         year=pl.col("Year-Of-Publication").cast(pl.Int32, strict=False),
     )
     repairs["texts unescaped or re-decoded"] = sum(
-        (frame[name] != raw[column]).sum() for name, column in _CLEANED.items()
+        int((frame[name] != raw[column]).sum()) for name, column in _CLEANED.items()
     )
     first = frame.unique("item", keep="first", maintain_order=True)
     repairs["double book records merged"] = len(frame) - len(first)
@@ -176,7 +176,7 @@ def _items(rows: list[list[str]], repairs: Counter[str]) -> pl.DataFrame:
 _CLEANED = {"title": "Book-Title", "author": "Book-Author", "publisher": "Publisher"}
 
 
-def _each(column: pl.Series, function) -> list[str | None]:  # type: ignore[no-untyped-def]
+def _each(column: pl.Series, function: Callable[[str], str | None]) -> list[str | None]:
     """Apply a function of text to a column, once for each distinct value."""
     memo = {text: function(text) for text in column.unique()}
     return [memo[text] for text in column]

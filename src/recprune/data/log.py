@@ -18,8 +18,8 @@ class Log:
     - `interactions`: one row an interaction: `user`, `item` (text, or integers where they were declared so), `rating`
       (float32; what 0 means is up to the log: in Book-Crossing an interaction without a rating) and perhaps `time`
       (seconds since 1970).
-    - `users`, `items`: attributes, one row an id, keyed by `user` and `item`; an id may be without attributes and may have
-      attributes without an interaction. Unknown values are null.
+    - `users`, `items`: attributes, one row an id, keyed by `user` and `item`; an id may be without attributes, or have
+      some and no interaction. Unknown values are null.
     - `repairs`: how many values were repaired or nulled on reading, by kind.
     - `licence`: under what the data may be used.
 
@@ -66,9 +66,9 @@ class Log:
         return Log, (self.name, self.interactions, self.users, self.items, dict(self.repairs), self.licence)
 
     def joined(self, pairs: pl.DataFrame | None = None) -> pl.DataFrame:
-        """Return the rows of `pairs` (columns `user` and `item`; default: all interactions), in their order, with attributes.
+        """Return the rows of `pairs` (columns `user` and `item`; default: all interactions) with attributes.
 
-        Ids without attributes get nulls.
+        The order stays; ids without attributes get nulls.
         """
         frame = self.interactions if pairs is None else pairs
         if missing := [name for name in ("user", "item") if name not in frame.columns]:
@@ -77,7 +77,7 @@ class Log:
         return frame.join(self.items, on="item", how="left", maintain_order="left")
 
     def popularity(self, key: str = "item") -> pl.DataFrame:
-        """Count the interactions of every id of `key` (`user` or `item`): columns `key` and `count`, most popular first."""
+        """Count the interactions of every `key` (`user` or `item`): columns `key` and `count`, most popular first."""
         if key not in ("user", "item"):
             raise RecpruneError(f"popularity is of 'user' or 'item', got {key!r}")
         return self.interactions.group_by(key).agg(count=pl.len()).sort(["count", key], descending=[True, False])

@@ -1,4 +1,4 @@
-"""Where a reader lives: the free text "city, region, country" of Book-Crossing, taken apart and the country spelt one way."""
+"""Where a reader lives: the text "city, region, country" of Book-Crossing taken apart, the country spelt one way."""
 
 import re
 from collections import Counter, defaultdict
@@ -9,53 +9,65 @@ from recprune.data.names import clean_text
 
 __all__ = ["COUNTRIES", "normal_country", "split_locations"]
 
-COUNTRIES = frozenset(
-    name.strip()
-    for name in """
-    afghanistan, albania, alderney, algeria, american samoa, andorra, angola, antarctica, antigua and barbuda, argentina, armenia,
-    aruba, australia, austria, azerbaijan, bahamas, bahrain, bangladesh, barbados, belarus, belgium, belize, benin, bermuda,
-    bhutan, bolivia, bosnia and herzegovina, botswana, brazil, british virgin islands, brunei, bulgaria, burkina faso, burma,
-    cambodia, cameroon, canada, cape verde, cayman islands, chad, channel islands, chile, china, colombia, comoros, congo,
-    costa rica, cote d'ivoire, croatia, cuba, cyprus, czech republic, denmark, djibouti, dominica, dominican republic, ecuador,
-    egypt, el salvador, equatorial guinea, eritrea, estonia, ethiopia, faroe islands, fiji, finland, france, gabon, gambia,
-    georgia, germany, ghana, greece, grenada, guam, guatemala, guernsey, guinea, guinea-bissau, guyana, haiti, holy see, honduras,
-    hong kong, hungary, iceland, india, indonesia, iran, iraq, ireland, isle of man, israel, italy, jamaica, japan, jersey,
-    jordan, kazakhstan, kenya, kiribati, kosovo, kuwait, kyrgyzstan, laos, latvia, lebanon, lesotho, liberia, libya, lithuania,
-    luxembourg, macau, macedonia, madagascar, malawi, malaysia, maldives, mali, malta, marshall islands, mauritania, mauritius,
-    mexico, micronesia, moldova, monaco, mongolia, morocco, mozambique, namibia, nepal, netherlands, netherlands antilles,
-    new zealand, nicaragua, niger, nigeria, north korea, northern mariana islands, norway, oman, pakistan, palau, palestine,
-    panama, papua new guinea, paraguay, peru, philippines, poland, portugal, puerto rico, qatar, romania, russia, rwanda,
-    saint helena, saint kitts and nevis, saint lucia, saint vincent and the grenadines, samoa, san marino,
-    sao tome and principe, saudi arabia, senegal, serbia and montenegro, sierra leone, singapore, slovakia, slovenia,
-    solomon islands, somalia, south africa, south korea, spain, sri lanka, sudan, suriname, swaziland, sweden, switzerland,
-    syria, taiwan, tajikistan, tanzania, thailand, togo, tonga, trinidad and tobago, tunisia, turkey, turkmenistan,
-    u.s. virgin islands, uganda, ukraine, united arab emirates, united kingdom, uruguay, usa, uzbekistan, vanuatu, venezuela,
-    vietnam, yemen, yugoslavia, zambia, zimbabwe
-    """.split(",")
-)
+_NAMES = """
+afghanistan, albania, alderney, algeria, american samoa, andorra, angola, antarctica, antigua and barbuda,
+argentina, armenia, aruba, australia, austria, azerbaijan, bahamas, bahrain, bangladesh, barbados, belarus,
+belgium, belize, benin, bermuda, bhutan, bolivia, bosnia and herzegovina, botswana, brazil, british virgin
+islands, brunei, bulgaria, burkina faso, burma, cambodia, cameroon, canada, cape verde, cayman islands, chad,
+channel islands, chile, china, colombia, comoros, congo, costa rica, cote d'ivoire, croatia, cuba, cyprus, czech
+republic, denmark, djibouti, dominica, dominican republic, ecuador, egypt, el salvador, equatorial guinea,
+eritrea, estonia, ethiopia, faroe islands, fiji, finland, france, gabon, gambia, georgia, germany, ghana,
+greece, grenada, guam, guatemala, guernsey, guinea, guinea-bissau, guyana, haiti, holy see, honduras, hong kong,
+hungary, iceland, india, indonesia, iran, iraq, ireland, isle of man, israel, italy, jamaica, japan, jersey,
+jordan, kazakhstan, kenya, kiribati, kosovo, kuwait, kyrgyzstan, laos, latvia, lebanon, lesotho, liberia, libya,
+lithuania, luxembourg, macau, macedonia, madagascar, malawi, malaysia, maldives, mali, malta, marshall islands,
+mauritania, mauritius, mexico, micronesia, moldova, monaco, mongolia, morocco, mozambique, namibia, nepal,
+netherlands, netherlands antilles, new zealand, nicaragua, niger, nigeria, north korea, northern mariana
+islands, norway, oman, pakistan, palau, palestine, panama, papua new guinea, paraguay, peru, philippines,
+poland, portugal, puerto rico, qatar, romania, russia, rwanda, saint helena, saint kitts and nevis, saint lucia,
+saint vincent and the grenadines, samoa, san marino, sao tome and principe, saudi arabia, senegal, serbia and
+montenegro, sierra leone, singapore, slovakia, slovenia, solomon islands, somalia, south africa, south korea,
+spain, sri lanka, sudan, suriname, swaziland, sweden, switzerland, syria, taiwan, tajikistan, tanzania,
+thailand, togo, tonga, trinidad and tobago, tunisia, turkey, turkmenistan, u.s. virgin islands, uganda, ukraine,
+united arab emirates, united kingdom, uruguay, usa, uzbekistan, vanuatu, venezuela, vietnam, yemen, yugoslavia,
+zambia, zimbabwe
+"""
+COUNTRIES = frozenset(name.strip() for name in _NAMES.replace("\n", " ").split(","))
 """The names that a country can have here, as of the data (2004)."""
 
-# What a country is also called in the data: other names, other languages, parts of it. Slips of the pen are found by likeness.
+# What a country is also called in the data: other names, other languages, parts of it. Slips of the pen are found by
+# likeness.
 _ALSO = {
-    "usa": "united states|united states of america|us|u.s|america|u.s. of a|los estados unidos de norte america|ee.uu|u.s>|u.s.a>|"
-    "u.s.a!|usa & canada|good old usa !|good old u.s.a|wonderful usa|uusa|ysa|united state|united statea|unite states|"
-    "united stated of america|美国|california|texas|ohio|maine|missouri|north carolina|nyc|pa|nh|az|usa (currently living in england)",
-    "united kingdom": "uk|u.k|u k|gb|great britain|england|england uk|scotland|wales|northern ireland|london|english|"
-    "west yorkshire|united kindgdom|united kindgonm",
+    "usa": (
+        "united states|united states of america|us|u.s|america|u.s. of a|"
+        "los estados unidos de norte america|ee.uu|u.s>|u.s.a>|u.s.a!|usa & canada|good old usa !|"
+        "good old u.s.a|wonderful usa|uusa|ysa|united state|united statea|unite states|"
+        "united stated of america|美国|california|texas|ohio|maine|missouri|north carolina|nyc|pa|nh|az|"
+        "usa (currently living in england)"
+    ),
+    "united kingdom": (
+        "uk|u.k|u k|gb|great britain|england|england uk|scotland|wales|northern ireland|london|english|"
+        "west yorkshire|united kindgdom|united kindgonm"
+    ),
     "germany": "deutschland|deutsches reich|bavaria|baden-württemberg|bademn würtemberg|nrw|geermany",
-    "spain": "españa|espana|catalunya|catalonia|catalunya spain|catalunya(catalonia)|euskal herria|euskadi|basque country|galiza|"
-    "galiza neghra|espanha / galiza|asturies|lleida|madrid|ama lurra|orense",
-    "italy": "italia|l'italia|italien|lombardia|lazio|sardegna|sardinia|calabria|sicilia|basilicata|toscana|milano|roma|vicenza|"
-    "ferrara|lecce",
+    "spain": (
+        "españa|espana|catalunya|catalonia|catalunya spain|catalunya(catalonia)|euskal herria|euskadi|"
+        "basque country|galiza|galiza neghra|espanha / galiza|asturies|lleida|madrid|ama lurra|orense"
+    ),
+    "italy": (
+        "italia|l'italia|italien|lombardia|lazio|sardegna|sardinia|calabria|sicilia|basilicata|toscana|"
+        "milano|roma|vicenza|ferrara|lecce"
+    ),
     "france": "la france",
-    "portugal": "",
     "netherlands": "holland|the netherlands|nederlands|nl",
     "belgium": "belgique|la belgique|belgi",
     "switzerland": "suisse|la suisse|la svizzera|svizzera|schweiz",
     "canada": "le canada|il canada|can|canada eh|the great white north",
-    "china": "p.r.china|p.r. china|p r china|p.r.c|prc|cn|chian|cnina|people's republic of china|china people's republic|中国|öð¹ú|"
-    "china öð¹ú|chinaöð¹ú|la chine eternelle|la chine éternelle|la chine éternelle !|la chine eternelle!|la chine éternelle!|"
-    "zhengjiang|liaoning",
+    "china": (
+        "p.r.china|p.r. china|p r china|p.r.c|prc|cn|chian|cnina|people's republic of china|"
+        "china people's republic|中国|öð¹ú|china öð¹ú|chinaöð¹ú|la chine eternelle|la chine éternelle|"
+        "la chine éternelle !|la chine eternelle!|la chine éternelle!|zhengjiang|liaoning"
+    ),
     "taiwan": "r.o.c",
     "south korea": "korea|republic of korea|s.corea",
     "philippines": "the philippines|philippine|phils",
@@ -135,8 +147,8 @@ def normal_country(text: str | None) -> str | None:
 def split_locations(locations: Sequence[str]) -> tuple[list[tuple[str | None, str | None, str | None]], dict[str, int]]:
     """Split locations into (city, region, country), and count what was repaired or nulled.
 
-    The last part is the country, the one before it the region, the rest the city. Where the country is missing or no country,
-    it is taken from the region, if at least 20 readers name that region and 19 of 20 of them live in the same country.
+    The last part is the country, the one before it the region, the rest the city. Where the country is missing or no
+    country, it is taken from the region, if at least 20 readers name that region and 9 of 10 live in one country.
     """
     parsed: list[tuple[str | None, str | None, str | None]] = []
     lived: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -157,7 +169,7 @@ def split_locations(locations: Sequence[str]) -> tuple[list[tuple[str | None, st
     home = {}
     for region, counts in lived.items():
         country, most = counts.most_common(1)[0]
-        if counts.total() >= 20 and most >= 0.95 * counts.total():
+        if counts.total() >= 20 and most >= 0.9 * counts.total():
             home[region] = country
     result = []
     for city, region, given in parsed:

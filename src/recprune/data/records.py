@@ -2,6 +2,7 @@
 
 import csv
 import io
+from typing import Any
 
 from recprune.errors import RecpruneError
 
@@ -40,24 +41,22 @@ def read_records(
             f"{name}: unknown encoding {encoding!r}; for example utf-8, latin-1, cp1252, utf-16"
         ) from None
     stream = io.StringIO(text.removeprefix("\ufeff"), newline="")
-    quoting = csv.QUOTE_NONE if quote is None else csv.QUOTE_MINIMAL
-    reader = csv.reader(
-        stream,
-        delimiter=separator,
-        quotechar=quote,
-        escapechar=escape,
-        doublequote=escape is None,
-        quoting=quoting,
-        strict=True,
-    )
+    dialect: dict[str, Any] = {
+        "delimiter": separator,
+        "escapechar": escape,
+        "doublequote": escape is None,
+        "strict": True,
+    }
+    dialect |= {"quoting": csv.QUOTE_NONE} if quote is None else {"quotechar": quote}
+    reader = csv.reader(stream, **dialect)
     limit = csv.field_size_limit(max(len(text), 1))  # the default refuses a long field
     rows: list[list[str]] = []
     try:
-        rows.extend(row for row in reader if row)
+        rows.extend(reader)
     except csv.Error as error:
         raise RecpruneError(
             f"{name}: record {len(rows) + 1:,} is broken ({error}); the file may be truncated"
         ) from None
     finally:
         csv.field_size_limit(limit)
-    return rows
+    return rows if all(rows) else [row for row in rows if row]  # a blank line is not a record

@@ -1,8 +1,8 @@
 """Deterministic splits: a row's part depends on its ids and the seed only, never on the order of the rows.
 
-The hash is our own, so that it is the same on every machine and with every version of every library: FNV-1a (64 bits) over
-the UTF-8 bytes of the id, mixed by the finalizer of splitmix64 (Steele, Lea and Flood, 2014). Integer ids are hashed as their
-decimal text, so `7` and `"7"` fall into the same part.
+The hash is our own, so that it is the same on every machine and with every version of every library: FNV-1a (64 bits)
+over the UTF-8 bytes of the id, mixed by the finalizer of splitmix64 (Steele and others, 2014). Integer ids are hashed
+as their decimal text, so `7` and `"7"` fall into the same part.
 """
 
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ def _pair_hash(frame: pl.DataFrame, seed: int) -> NDArray[np.uint64]:
 
 def _unit(hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
     """The upper 53 bits as a number in [0, 1)."""
-    return (hashes >> np.uint64(11)) * 2.0**-53
+    return (hashes >> np.uint64(11)).astype(np.float64) * np.float64(2.0**-53)
 
 
 def _frame(data: Log | pl.DataFrame, *columns: str) -> pl.DataFrame:
@@ -93,7 +93,8 @@ def _named(codes: NDArray[np.integer]) -> NDArray[np.str_]:
     if not counts[:3].all():
         empty = PARTS[int(np.argmin(counts[:3]))]
         raise RecpruneError(f"split {empty!r} is empty: {len(codes):,} rows are too few for these fractions")
-    return np.array([*PARTS, "none"])[codes]
+    names: NDArray[np.str_] = np.array([*PARTS, "none"])
+    return np.take(names, codes)
 
 
 def split_by_hash(
@@ -113,11 +114,11 @@ def split_by_hash(
 def hold_out_per_user(
     data: Log | pl.DataFrame, fraction: float = 0.2, seed: int = 0, min_interactions: int = 5
 ) -> NDArray[np.str_]:
-    """Hold out a fraction of each user's items, in the order of their hash: half 'valid', half 'test', the rest 'train'.
+    """Hold out a fraction of each user's items, in the order of a hash: half 'valid', half 'test'.
 
-    Counts are of distinct items and rounded to the nearest, at least one is held out and one is kept; where an odd number
-    is held out, a hash of the user says which half gets one more. Rows of users with fewer than `min_interactions` items are 'none': in no part.
-    Shape (rows,).
+    The rest is 'train'. Counts are of distinct items and rounded to the nearest; at least one is held out and one is
+    kept; where an odd number is held out, a hash of the user says which half gets one more. Rows of users with fewer
+    than `min_interactions` items are 'none': in no part. Shape (rows,).
 
     Raises `RecpruneError` on a missing column, a fraction outside (0, 1), or a part without rows.
     """
@@ -136,13 +137,13 @@ def hold_out_per_user(
     )
     held = (pl.col("count") * fraction + 0.5).floor().cast(pl.Int64).clip(1, pl.col("count") - 1)
     valid = (held + pl.col("odd").cast(pl.Int64)) // 2
-    code = pl.when(pl.col("count") < min_interactions).then(3).when(pl.col("rank") < valid).then(1)
-    code = code.when(pl.col("rank") < held).then(2).otherwise(0)
+    rank, few = pl.col("rank"), pl.col("count") < min_interactions
+    code = pl.when(few).then(3).when(rank < valid).then(1).when(rank < held).then(2).otherwise(0)
     return _named(ranked.select(code=code)["code"].to_numpy())
 
 
 def split_by_time(data: Log | pl.DataFrame, fractions: Sequence[float] = (0.8, 0.1, 0.1)) -> NDArray[np.str_]:
-    """Split rows by column `time`: the earliest are 'train', the latest 'test'; rows of one time stay together. Shape (rows,).
+    """Split rows by `time`: the earliest are 'train', the latest 'test'; rows of one time stay together. Shape (rows,).
 
     Raises `RecpruneError` on a missing column, missing times, bad fractions, or a part without rows.
     """
@@ -160,8 +161,8 @@ def split_by_time(data: Log | pl.DataFrame, fractions: Sequence[float] = (0.8, 0
 def labels_at_least(ratings: pl.Series, threshold: float, split: NDArray[np.str_] | None = None) -> NDArray[np.float32]:
     """Label ratings: 1 where they reach the threshold, else 0. Shape (rows,).
 
-    Raises `RecpruneError` where the labels, or those of one part of `split`, are all of one class: nothing can be learnt or
-    measured there.
+    Raises `RecpruneError` where the labels, or those of one part of `split`, are all of one class: nothing can be
+    learnt or measured there.
     """
     if bad := ratings.null_count() + int((~ratings.cast(pl.Float64).drop_nulls().is_finite()).sum()):
         raise RecpruneError(f"column {ratings.name!r} has {bad} ratings that are missing or not finite")
@@ -172,6 +173,6 @@ def labels_at_least(ratings: pl.Series, threshold: float, split: NDArray[np.str_
             where = "" if part is None else f" in {part!r}"
             raise RecpruneError(
                 f"labels are of one class{where}: all {len(mine):,} are {int(mine[0])} at threshold {threshold:g};"
-                f" ratings there run from {ratings.min()} to {ratings.max()}"
+                f" all ratings run from {ratings.min()!s} to {ratings.max()!s}"
             )
     return labels
