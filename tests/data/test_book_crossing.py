@@ -133,6 +133,11 @@ def test_a_changed_file_and_a_damaged_cache_are_parsed_again(folder, tmp_path):
     assert not list(tmp_path.glob("cache/book-crossing/.parsed-*"))
 
 
+def test_a_cache_that_cannot_be_written_does_no_harm(folder, tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert len(book_crossing(folder).interactions) == 4
+
+
 def test_a_zip_is_taken_too(folder, tmp_path):
     import shutil
 

