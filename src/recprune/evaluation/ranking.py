@@ -149,7 +149,7 @@ def _precision(hits: _Mask, held: Ints, k: int) -> Floats:
 
 
 def _hit(hits: _Mask, held: Ints, k: int) -> Floats:
-    return hits.any(axis=1).astype(np.float64)
+    return np.asarray(hits.any(axis=1), dtype=np.float64)
 
 
 def _ndcg(hits: _Mask, held: Ints, k: int) -> Floats:
