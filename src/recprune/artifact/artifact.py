@@ -46,7 +46,9 @@ class Artifact:
                 name = vocabulary_of[op.inputs[0]]
                 rows, needed = self.weights[op.params[0]].shape[0], len(self.vocabularies[name]) + 1
                 if rows != needed:
-                    raise RecpruneError(f"parameter {op.params[0]!r} has {rows} rows, vocabulary {name!r} needs {needed}")
+                    raise RecpruneError(
+                        f"parameter {op.params[0]!r} has {rows} rows, vocabulary {name!r} needs {needed}"
+                    )
         if self.graph.items is not None and self.graph.fallback is not None:
             found = self.weights[self.graph.fallback].shape[0]
             if found != len(self.vocabularies[self.graph.items]) + 1:
