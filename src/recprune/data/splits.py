@@ -149,13 +149,13 @@ def split_by_time(data: Log | pl.DataFrame, fractions: Sequence[float] = (0.8, 0
     """
     _check_fractions(fractions)
     time = _frame(data, "time")["time"]
-    if time.null_count():
-        raise RecpruneError(f"cannot split by time: {time.null_count()} rows have no time")
+    if missing := time.null_count() + (int(time.is_nan().sum()) if time.dtype.is_float() else 0):
+        raise RecpruneError(f"cannot split by time: {missing} rows have no time")
     values = time.to_physical().to_numpy()
+    if not len(values):
+        return _named(np.zeros(0, np.int64))
     cuts = np.ceil(np.cumsum(fractions)[:2] * len(values) - 1e-6).astype(np.int64) - 1
-    return (
-        _named(np.searchsorted(np.sort(values)[cuts.clip(0)], values, side="left")) if len(values) else _named(cuts[:0])
-    )
+    return _named(np.searchsorted(np.sort(values)[cuts.clip(0)], values, side="left"))
 
 
 def labels_at_least(ratings: pl.Series, threshold: float, split: NDArray[np.str_] | None = None) -> NDArray[np.float32]:
