@@ -1,0 +1,148 @@
+"""The meaning of every operation, in numpy: the oracle that faster kernels are held to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recprune.graph import Graph, Op
+from recprune.text import words
+from recprune.vocabulary import Lookup, pair_keys
+from recprune.weights import Weights
+
+__all__ = ["Bags", "execute", "rows_of"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Bags:
+    """Rows of tables in bags: bag i is `rows[offsets[i]:offsets[i + 1]]`."""
+
+    rows: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, lists: list[Any], lookup: Callable[[Array], Array]) -> Bags:
+        """Look up the concatenation of all lists at once."""
+        offsets = np.concatenate([[0], np.cumsum([len(x) for x in lists])]).astype(np.int64)
+        flat = [value for part in lists for value in part]
+        rows = lookup(np.asarray(flat)) if flat else np.zeros(0, np.int64)
+        return cls(rows.astype(np.int64), offsets)
+
+    def without(self, row: int) -> Bags:
+        """Leave out one row, such as that of unknown ids."""
+        keep = self.rows != row
+        counts = np.concatenate([[0], np.cumsum(keep)])
+        return Bags(self.rows[keep], counts[self.offsets])
+
+
+Value = Array | Bags
+
+
+def execute(graph: Graph, weights: Weights, vocabularies: Mapping[str, Lookup], columns: Mapping[str, Any]) -> Array:
+    """Run a graph on raw columns (one value a request in each) and give its output, float32.
+
+    What is given under the name of an operation's output is not computed: `rows_of` looks up once what many runs read.
+    """
+    known: dict[str, Any] = dict(columns)
+    last = {name: i for i, op in enumerate(graph.ops) for name in op.inputs}
+    for i, op in enumerate(graph.ops):
+        if op.output not in columns:
+            known[op.output] = _RUN[op.kind](op, [known[name] for name in op.inputs], weights, vocabularies)
+        for name in op.inputs:
+            if last[name] == i and name != graph.output:
+                known.pop(name, None)
+    return np.asarray(known[graph.output], dtype=np.float32)
+
+
+def rows_of(graph: Graph, vocabularies: Mapping[str, Lookup], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """What the graph's look-ups give for raw columns, beside the columns themselves."""
+    known = dict(columns)
+    for op in graph.ops:
+        if op.kind in ("lookup", "bucket", "words", "history"):
+            known[op.output] = _RUN[op.kind](op, [known[name] for name in op.inputs], Weights({}), vocabularies)
+    return known
+
+
+def _lookup(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[str, Lookup]) -> Array:
+    keys = inputs[0] if len(inputs) == 1 else pair_keys(*inputs)
+    return vocabularies[op.attrs["vocabulary"]].lookup(keys)
+
+
+def _bucket(op: Op, inputs: list[Any], *_: Any) -> Array:
+    values = np.asarray(inputs[0], dtype=np.float64)
+    edges = np.asarray(op.attrs["edges"], dtype=np.float64)
+    return np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right"))
+
+
+def _words(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[str, Lookup]) -> Bags:
+    return Bags.of([words(str(text)) for text in inputs[0]], vocabularies[op.attrs["vocabulary"]].lookup)
+
+
+def _history(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[str, Lookup]) -> Bags:
+    vocabulary = vocabularies[op.attrs["vocabulary"]]
+    return Bags.of(list(inputs[0]), vocabulary.lookup).without(len(vocabulary))
+
+
+def _take(op: Op, inputs: list[Any], weights: Weights, _: Any) -> Array:
+    return weights[op.params[0]].value.take(inputs[0])
+
+
+def _pool(op: Op, inputs: list[Any], weights: Weights, _: Any) -> Array:
+    bags: Bags = inputs[0]
+    sums = weights[op.params[0]].value.pool(bags.rows, bags.offsets)
+    if op.attrs["mode"] == "sum":
+        return sums
+    # The mean is over the bag's length, rows of pruned ids included; an empty bag gives zeros.
+    return sums / np.maximum(np.diff(bags.offsets), 1).astype(np.float32)[:, None]
+
+
+def _linear(op: Op, inputs: list[Any], weights: Weights, _: Any) -> Array:
+    weight, bias = (weights[name].value.decode() for name in op.params)
+    result: Array = inputs[0] @ weight.T + bias
+    return result
+
+
+def _cross(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[str, Lookup]) -> Array:
+    first, x = inputs
+    result: Array = first * _linear(op, [x], weights, vocabularies) + x
+    return result
+
+
+def _fm(op: Op, inputs: list[Any], *_: Any) -> Array:
+    width = max(x.shape[1] for x in inputs)
+    total = np.zeros((len(inputs[0]), width), np.float32)
+    squares = np.zeros_like(total)
+    for x in inputs:
+        total[:, : x.shape[1]] += x
+        squares[:, : x.shape[1]] += x * x
+    result: Array = 0.5 * (total * total - squares).sum(axis=1, keepdims=True)
+    return result
+
+
+def _add(op: Op, inputs: list[Any], *_: Any) -> Array:
+    result: Array = sum(inputs[1:], start=inputs[0])
+    return result
+
+
+_RUN: dict[str, Callable[..., Value]] = {
+    "lookup": _lookup,
+    "bucket": _bucket,
+    "words": _words,
+    "history": _history,
+    "take": _take,
+    "pool": _pool,
+    "concat": lambda op, inputs, *_: np.concatenate(inputs, axis=1),
+    "linear": _linear,
+    "cross": _cross,
+    "fm": _fm,
+    "relu": lambda op, inputs, *_: np.maximum(inputs[0], 0),
+    "add": _add,
+    "sum": lambda op, inputs, *_: inputs[0].sum(axis=1, keepdims=True),
+    "sigmoid": lambda op, inputs, *_: 1 / (1 + np.exp(-np.clip(inputs[0], -60, 60))),
+}

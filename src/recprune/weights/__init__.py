@@ -1,0 +1,23 @@
+"""Named arrays, and the ways to store them."""
+
+from recprune.weights.encoding import Dense, Encoding, encoding_from
+from recprune.weights.low_rank import LowRank
+from recprune.weights.param import Param, Weights, match
+from recprune.weights.quantized import Granularity, Quantized
+from recprune.weights.rows import Rows, Stacked
+from recprune.weights.words import in_words
+
+__all__ = [
+    "Dense",
+    "Encoding",
+    "Granularity",
+    "LowRank",
+    "Param",
+    "Quantized",
+    "Rows",
+    "Stacked",
+    "Weights",
+    "encoding_from",
+    "in_words",
+    "match",
+]

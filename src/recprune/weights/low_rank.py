@@ -1,0 +1,69 @@
+"""A matrix as a product of two narrow ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from recprune.errors import RecpruneError
+from recprune.weights.encoding import Dense, Encoding
+
+__all__ = ["LowRank"]
+
+
+@dataclass(frozen=True, eq=False)
+class LowRank(Encoding):
+    """`left @ right`: (rows, rank) times (rank, columns)."""
+
+    kind: ClassVar[str] = "low_rank"
+    left: Encoding
+    right: Encoding
+
+    def __post_init__(self) -> None:
+        if len(self.left.shape) != 2 or len(self.right.shape) != 2 or self.left.shape[1] != self.right.shape[0]:
+            raise RecpruneError(f"low-rank factors of shapes {self.left.shape} and {self.right.shape} do not multiply")
+
+    @classmethod
+    def encode(cls, array: npt.NDArray[Any], rank: int) -> LowRank:
+        """Best rank-`rank` approximation in squared error: truncated SVD (Eckart, Young 1936)."""
+        matrix = np.asarray(array, dtype=np.float64)
+        if matrix.ndim != 2 or not 1 <= rank <= min(matrix.shape):
+            raise RecpruneError(f"rank must be in 1..{min(matrix.shape)} for a matrix of {matrix.shape}, got {rank}")
+        u, s, vt = np.linalg.svd(matrix, full_matrices=False)
+        root = np.sqrt(s[:rank])
+        return cls(
+            Dense((u[:, :rank] * root).astype(np.float32)), Dense((root[:, None] * vt[:rank]).astype(np.float32))
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the product."""
+        return (self.left.shape[0], self.right.shape[1])
+
+    @property
+    def rank(self) -> int:
+        """Width of the factorization."""
+        return self.left.shape[1]
+
+    def take(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Multiply only the rows that are read."""
+        return self.left.take(rows) @ self.right.decode()
+
+    def recode(self, array: npt.NDArray[Any]) -> LowRank:
+        """Another matrix at the same rank (or the largest there is), its factors stored as these are."""
+        fresh = LowRank.encode(array, min(self.rank, *array.shape))
+        return LowRank(self.left.recode(fresh.left.decode()), self.right.recode(fresh.right.decode()))
+
+    def cut(self, axis: int, keep: npt.NDArray[Any]) -> Encoding:
+        """Rows are cut in the left factor, columns in the right one."""
+        if axis == 0:
+            return LowRank(self.left.cut(0, keep), self.right)
+        return LowRank(self.left, self.right.cut(1, keep))
+
+    def map_dense(self, function: Callable[[Encoding], Encoding]) -> Encoding:
+        """Act on both factors."""
+        return LowRank(self.left.map_dense(function), self.right.map_dense(function))

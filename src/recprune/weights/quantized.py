@@ -1,0 +1,183 @@
+"""Integer codes and scales."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from recprune.bits import pack, packed_bytes, unpack
+from recprune.errors import RecpruneError, unknown
+from recprune.weights.encoding import Encoding
+
+__all__ = ["Granularity", "Quantized", "check_settings"]
+
+Array = npt.NDArray[Any]
+Granularity = Literal["per_tensor", "per_row", "per_column", "per_group"]
+# Clipping the largest values shortens the step of all others: worth it only where steps are long.
+_SHRINK = {8: (1.0,), 4: (1.0, 0.9, 0.8, 0.7, 0.6), 3: (1.0, 0.85, 0.7, 0.55), 2: (1.0, 0.85, 0.7, 0.55, 0.4)}
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized(Encoding):
+    """Symmetric codes of 2, 3, 4 or 8 bits, packed, times a float16 scale.
+
+    A value is `(code - offset) * scale`: at 3 bits and more the middle code is an exact zero; at 2 bits the four levels
+    are -1.5, -0.5, 0.5, 1.5 scales, which lose less than three levels would. Scales belong to a row, a column, a group
+    of `group` rows, or the whole; a row, column or group of zeros has scale zero and comes back exactly. The scale is
+    the one of a few clipped candidates with the least squared error.
+    """
+
+    kind: ClassVar[str] = "quantized"
+    codes: npt.NDArray[np.uint8]
+    scale: npt.NDArray[np.float16]
+    bits: int
+    granularity: Granularity
+    group: int
+    dims: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        check_settings(self.bits, self.granularity, self.group)
+        if any(not isinstance(d, int) or d < 0 for d in self.dims) or not self.dims:
+            raise RecpruneError(f"quantized shape {self.dims} is not a shape")
+        expected = packed_bytes(_count(self.dims), self.bits)
+        if self.codes.dtype != np.uint8 or self.codes.shape != (expected,):
+            raise RecpruneError(
+                f"quantized codes must be {expected} bytes for shape {self.dims}, got {self.codes.shape}"
+            )
+        scales = _scales(self.dims, self.granularity, self.group)
+        if self.scale.dtype != np.float16 or self.scale.shape != (scales,):
+            raise RecpruneError(
+                f"quantized scale must hold {scales} float16 for shape {self.dims}, got {self.scale.shape}"
+            )
+        if not np.isfinite(self.scale).all():
+            raise RecpruneError("quantized scale holds NaN or infinity")
+
+    @classmethod
+    def encode(cls, array: Array, bits: int, granularity: Granularity = "per_row", group: int = 1) -> Quantized:
+        """Quantize an array of one or more axes; rows are axis 0, columns all that follow."""
+        check_settings(bits, granularity, group)
+        values = np.asarray(array, dtype=np.float32)
+        if not np.isfinite(values).all():
+            raise RecpruneError("cannot quantize NaN or infinity")
+        if np.abs(values).max(initial=0.0) > 6e4:
+            raise RecpruneError("cannot quantize values above 60000: a float16 scale would overflow")
+        table = values.reshape(values.shape[0], _count(values.shape[1:]))
+        group = group if granularity == "per_group" else 1
+        scale = _best_scale(table, bits, granularity, group)
+        step = scale.astype(np.float32)[_scale_index(table.shape, granularity, group)]
+        codes = _code(table, step, bits)
+        return cls(pack(codes, bits), scale, bits, granularity, group, tuple(int(d) for d in values.shape))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the decoded array."""
+        return self.dims
+
+    def take(self, rows: Array) -> npt.NDArray[np.float32]:
+        """Gather the codes, then decode them."""
+        rows = np.asarray(rows, dtype=np.int64)
+        columns = _count(self.dims[1:])
+        flat = rows.reshape(-1, 1) * columns + np.arange(columns)
+        codes = unpack(self.codes, flat, self.bits).astype(np.float32)
+        if self.granularity == "per_row":
+            step = self.scale[rows.reshape(-1, 1)]
+        elif self.granularity == "per_group":
+            step = self.scale[rows.reshape(-1, 1) // self.group]
+        else:
+            step = self.scale[None, :]
+        values = (codes - _offset(self.bits)) * step.astype(np.float32)
+        return values.reshape(rows.shape + self.dims[1:])
+
+    def recode(self, array: Array) -> Quantized:
+        """Quantize another array with these settings."""
+        return Quantized.encode(array, self.bits, self.granularity, self.group)
+
+    def cut(self, axis: int, keep: Array) -> Encoding:
+        """Rows with a scale of their own are cut without touching a code's value."""
+        if axis == 0 and self.granularity == "per_row":
+            columns = _count(self.dims[1:])
+            flat = np.asarray(keep, dtype=np.int64).reshape(-1, 1) * columns + np.arange(columns)
+            codes = pack(unpack(self.codes, flat, self.bits), self.bits)
+            dims = (len(keep), *self.dims[1:])
+            return Quantized(codes, self.scale[keep], self.bits, self.granularity, self.group, dims)
+        return super().cut(axis, keep)
+
+
+def check_settings(bits: int, granularity: str, group: int) -> None:
+    """Raise RecpruneError for settings that `Quantized` does not have."""
+    if bits not in _SHRINK:
+        raise RecpruneError(f"bits must be one of 2, 3, 4, 8, got {bits}")
+    if granularity not in get_args(Granularity):
+        raise unknown("granularity", granularity, get_args(Granularity))
+    if not isinstance(group, int) or group < 1:
+        raise RecpruneError(f"group must be a number of rows, got {group}")
+
+
+def _count(dims: tuple[int, ...]) -> int:
+    count = 1
+    for d in dims:
+        count *= d
+    return count
+
+
+def _scales(dims: tuple[int, ...], granularity: str, group: int) -> int:
+    return {
+        "per_tensor": 1,
+        "per_row": dims[0],
+        "per_column": _count(dims[1:]),
+        "per_group": -(-dims[0] // group),
+    }[granularity]
+
+
+def _scale_index(shape: tuple[int, ...], granularity: str, group: int) -> Array:
+    rows, columns = shape
+    if granularity == "per_row":
+        return np.arange(rows)[:, None]
+    if granularity == "per_group":
+        return np.arange(rows)[:, None] // group
+    return np.arange(columns)[None, :] if granularity == "per_column" else np.zeros((1, 1), np.int64)
+
+
+def _offset(bits: int) -> np.float32:
+    return np.float32(1.5 if bits == 2 else 2 ** (bits - 1) - 1)
+
+
+def _code(table: Array, step: Array, bits: int) -> Array:
+    top = 3 if bits == 2 else 2 * (2 ** (bits - 1) - 1)
+    safe = np.where(step > 0, step, np.float32(1))
+    ratio = np.where(step > 0, table / safe, 0)
+    # floor(x + 1/2) and not rint: ties must not depend on the offset being a half or a whole.
+    codes: Array = np.clip(np.floor(ratio + _offset(bits) + np.float32(0.5)), 0, top)
+    return codes
+
+
+def _by_scale(function: np.ufunc, table: Array, granularity: str, group: int) -> Array:
+    """Reduce a (rows, columns) array to one number a scale with `np.add` or `np.maximum` (of values not below zero)."""
+    if granularity == "per_column":
+        result: Array = function.reduce(table, axis=0, initial=0)
+        return result
+    rows: Array = function.reduce(table, axis=1, initial=0)
+    if granularity == "per_row" or not len(rows):
+        return rows if granularity != "per_tensor" else np.zeros(1, np.float32)
+    starts = np.arange(0, len(rows), group) if granularity == "per_group" else np.zeros(1, np.int64)
+    groups: Array = function.reduceat(rows, starts)
+    return groups
+
+
+def _best_scale(table: Array, bits: int, granularity: str, group: int) -> npt.NDArray[np.float16]:
+    largest = _by_scale(np.maximum, np.abs(table), granularity, group)
+    index = _scale_index(table.shape, granularity, group)
+    best_scale = np.zeros(largest.shape, np.float16)
+    best_error = np.full(largest.shape, np.inf)
+    for shrink in _SHRINK[bits]:
+        scale = (largest * shrink / _offset(bits)).astype(np.float16)
+        step = scale.astype(np.float32)[index]
+        squares = ((_code(table, step, bits) - _offset(bits)) * step - table) ** 2
+        error = _by_scale(np.add, squares, granularity, group)
+        better = error < best_error
+        best_scale = np.where(better, scale, best_scale)
+        best_error = np.where(better, error, best_error)
+    return best_scale.astype(np.float16)

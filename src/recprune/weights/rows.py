@@ -1,0 +1,212 @@
+"""Tables of which only some rows are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from recprune.errors import RecpruneError
+from recprune.weights.encoding import Encoding
+
+__all__ = ["Rows", "Stacked"]
+
+Array = npt.NDArray[Any]
+_BLOCK = 32  # bytes of bitmap for each entry of the rank directory
+
+
+@dataclass(frozen=True, eq=False)
+class Rows(Encoding):
+    """Only the kept rows are stored; a dropped row reads row `default` of what is stored.
+
+    `kept` is a bitmap over the rows (one bit each, most significant first), or, where that is smaller, the bounds of
+    the runs of kept rows as int32: a table that keeps its first thousand rows spends 8 bytes on saying so. The rank
+    directory that makes look-ups fast is derived on load (an eighth of a bit a row).
+    """
+
+    kind: ClassVar[str] = "rows"
+    kept: Array
+    inner: Encoding
+    default: int
+    rows: int
+
+    @classmethod
+    def encode(cls, kept: Array, inner: Encoding, default: int) -> Rows:
+        """`kept`: boolean, one a row; `inner`: an encoding whose first rows are the kept ones in order."""
+        kept = np.asarray(kept, dtype=bool)
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], kept, [False]]).astype(np.int8)))
+        runs = edges.astype(np.int32)
+        bitmap = np.packbits(kept)
+        return cls(runs if runs.nbytes < bitmap.nbytes else bitmap, inner, int(default), len(kept))
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.rows, int) or self.rows < 0:
+            raise RecpruneError(f"rows must be a count, got {self.rows}")
+        if self.kept.dtype == np.uint8:
+            if self.kept.shape != ((self.rows + 7) // 8,):
+                raise RecpruneError(f"bitmap of kept rows has {self.kept.shape} bytes for {self.rows} rows")
+            counts = _POPCOUNT[self.kept]
+            stored = int(counts.sum())
+            blocks = np.add.reduceat(counts, np.arange(0, len(counts), _BLOCK)) if len(counts) else counts
+            object.__setattr__(self, "_rank", np.concatenate([[0], np.cumsum(blocks)]).astype(np.int64))
+        elif self.kept.dtype == np.int32:
+            edges = self.kept
+            if (
+                len(edges) % 2
+                or (np.diff(edges) <= 0).any()
+                or (len(edges) and (edges[0] < 0 or edges[-1] > self.rows))
+            ):
+                raise RecpruneError(f"runs of kept rows are not increasing bounds within {self.rows} rows")
+            lengths = (edges[1::2] - edges[::2]).astype(np.int64)
+            stored = int(lengths.sum())
+            object.__setattr__(self, "_rank", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+        else:
+            raise RecpruneError(f"kept rows must be a bitmap or runs, got {self.kept.dtype}")
+        if not stored <= self.inner.shape[0] or not 0 <= self.default < self.inner.shape[0]:
+            raise RecpruneError(
+                f"{stored} kept rows and default {self.default} do not fit the {self.inner.shape[0]} rows stored"
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the decoded array: all rows, kept or not."""
+        return (self.rows, *self.inner.shape[1:])
+
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """Which rows are kept."""
+        if self.kept.dtype == np.uint8:
+            return np.unpackbits(self.kept, count=self.rows).astype(bool)
+        mask = np.zeros(self.rows, dtype=bool)
+        for start, stop in self.kept.reshape(-1, 2):
+            mask[start:stop] = True
+        return mask
+
+    def position(self, rows: Array) -> npt.NDArray[np.int64]:
+        """Where each row lies in what is stored."""
+        rows = np.asarray(rows, dtype=np.int64)
+        rank: Array = self._rank  # type: ignore[attr-defined]
+        if self.kept.dtype == np.uint8:
+            byte = rows >> 3
+            block = byte // _BLOCK
+            inside = block[..., None] * _BLOCK + np.arange(_BLOCK)
+            counts = _POPCOUNT[self.kept[np.minimum(inside, len(self.kept) - 1)]]
+            before = np.where(inside < byte[..., None], counts, 0).sum(axis=-1)
+            here = self.kept[byte]
+            bit = rows & 7
+            before += _POPCOUNT[here & (0xFF00 >> bit & 0xFF).astype(np.uint8)]
+            found = (here >> (7 - bit).astype(np.uint8)) & 1 == 1
+            position = rank[block] + before
+        elif len(self.kept) == 0:
+            return np.full(rows.shape, self.default, dtype=np.int64)
+        else:
+            run = np.searchsorted(self.kept[::2], rows, side="right") - 1
+            safe = np.maximum(run, 0)
+            found = (run >= 0) & (rows < self.kept[1::2][safe])
+            position = rank[safe] + rows - self.kept[::2][safe]
+        return np.where(found, position, self.default)
+
+    def take(self, rows: Array) -> npt.NDArray[np.float32]:
+        """Dropped rows read the default row."""
+        return self.inner.take(self.position(rows))
+
+    def recode(self, array: Array) -> Rows:
+        """Keep the same rows of another array."""
+        mask = self.mask()
+        if len(array) != self.rows:
+            raise RecpruneError(f"a table of {len(array)} rows does not fit {self.rows} kept marks")
+        stored = np.take(array, np.flatnonzero(mask), axis=0)
+        if self.inner.shape[0] > len(stored):
+            dropped = np.flatnonzero(~mask)
+            tail = array[dropped[:1]] if len(dropped) else np.zeros((1, *array.shape[1:]), array.dtype)
+            stored = np.concatenate([stored, tail])
+        return Rows.encode(mask, self.inner.recode(stored), self.default)
+
+    def cut(self, axis: int, keep: Array) -> Encoding:
+        """Cutting rows cuts the marks and what is stored; cutting columns cuts what is stored."""
+        if axis != 0:
+            return Rows.encode(self.mask(), self.inner.cut(axis, keep), self.default)
+        keep = np.asarray(keep, dtype=np.int64)
+        mask = self.mask()[keep]
+        stored = self.position(keep[mask])
+        if mask.all():
+            return self.inner.cut(0, stored)
+        inside = np.flatnonzero(stored == self.default)
+        default = int(inside[0]) if len(inside) else len(stored)
+        if not len(inside):
+            stored = np.append(stored, self.default)
+        return Rows.encode(mask, self.inner.cut(0, stored), default)
+
+    def map_dense(self, function: Callable[[Encoding], Encoding]) -> Encoding:
+        """Act on the stored rows."""
+        return Rows(self.kept, self.inner.map_dense(function), self.default, self.rows)
+
+
+_POPCOUNT = np.array([bin(i).count("1") for i in range(256)], dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Stacked(Encoding):
+    """Groups of rows one after the other, each with an encoding and a width of its own, most popular first.
+
+    Parts narrower than the widest are zero in their missing last columns (mixed dimensions: Ginart et al. 2021).
+    """
+
+    kind: ClassVar[str] = "stacked"
+    parts: tuple[Encoding, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise RecpruneError("stacked needs at least one part")
+        if any(len(part.shape) != 2 for part in self.parts):
+            raise RecpruneError("stacked parts must be tables of two axes")
+        starts = np.cumsum([0, *(part.shape[0] for part in self.parts)])
+        object.__setattr__(self, "_starts", starts)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """All rows, and the width of the widest part."""
+        return (sum(part.shape[0] for part in self.parts), max(part.shape[1] for part in self.parts))
+
+    def take(self, rows: Array) -> npt.NDArray[np.float32]:
+        """Each row from its part, zeros beyond the part's width."""
+        rows = np.asarray(rows, dtype=np.int64)
+        starts: Array = self._starts  # type: ignore[attr-defined]
+        result = np.zeros((*rows.shape, self.shape[1]), dtype=np.float32)
+        which = np.searchsorted(starts, rows, side="right") - 1
+        for i, part in enumerate(self.parts):
+            chosen = which == i
+            if chosen.any():
+                values = np.zeros((int(chosen.sum()), self.shape[1]), dtype=np.float32)
+                values[:, : part.shape[1]] = part.take(rows[chosen] - starts[i])
+                result[chosen] = values
+        return result
+
+    def recode(self, array: Array) -> Stacked:
+        """The same groups, widths and encodings for another array of as many rows."""
+        if len(array) != self.shape[0]:
+            raise RecpruneError(f"a table of {len(array)} rows does not fit groups of {self.shape[0]}")
+        starts: Array = self._starts  # type: ignore[attr-defined]
+        return Stacked(
+            tuple(
+                part.recode(array[starts[i] : starts[i + 1], : min(part.shape[1], array.shape[1])])
+                for i, part in enumerate(self.parts)
+            )
+        )
+
+    def cut(self, axis: int, keep: Array) -> Encoding:
+        """Cut each part by what falls into it; rows may change their order within a part only."""
+        keep = np.asarray(keep, dtype=np.int64)
+        if axis == 1:
+            return Stacked(tuple(part.cut(1, keep[keep < part.shape[1]]) for part in self.parts))
+        starts: Array = self._starts  # type: ignore[attr-defined]
+        if (np.diff(np.searchsorted(starts, keep, side="right")) < 0).any():
+            raise RecpruneError("the groups of a stacked table are kept in their order")
+        inside = [keep[(keep >= starts[i]) & (keep < starts[i + 1])] - starts[i] for i in range(len(self.parts))]
+        return Stacked(tuple(part.cut(0, rows) for part, rows in zip(self.parts, inside, strict=True)))
+
+    def map_dense(self, function: Callable[[Encoding], Encoding]) -> Encoding:
+        """Act on each part."""
+        return Stacked(tuple(part.map_dense(function) for part in self.parts))
