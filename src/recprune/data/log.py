@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import polars as pl
 
@@ -64,6 +65,20 @@ class Log:
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle as its fields (a read-only mapping cannot be pickled)."""
         return Log, (self.name, self.interactions, self.users, self.items, dict(self.repairs), self.licence)
+
+    @classmethod
+    def from_frame(
+        cls, frame: Any, *, user: str = "user", item: str = "item", rating: str | None = None, **columns: Any
+    ) -> "Log":
+        """Make a log of a pandas or polars frame; `columns` are the other keys of `recprune.data.read_log`.
+
+        >>> frame = pl.DataFrame({"who": ["u", "u"], "what": ["a", "b"], "stars": [5, 1]})
+        >>> Log.from_frame(frame, user="who", item="what", rating="stars").interactions["rating"].to_list()
+        [5.0, 1.0]
+        """
+        from recprune.data.frames import log_from_frame
+
+        return log_from_frame(frame, user=user, item=item, rating=rating, **columns)
 
     def joined(self, pairs: pl.DataFrame | None = None) -> pl.DataFrame:
         """Return the rows of `pairs` (columns `user` and `item`; default: all interactions) with attributes.

@@ -83,7 +83,7 @@ def _frame(data: Log | pl.DataFrame, *columns: str) -> pl.DataFrame:
 
 
 def _check_fractions(fractions: Sequence[float]) -> None:
-    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
+    if len(fractions) != 3 or not all(each > 0 for each in fractions) or abs(sum(fractions) - 1) > 1e-9:
         raise RecpruneError(f"fractions must be three positive numbers that sum to 1, got {tuple(fractions)}")
 
 
@@ -135,6 +135,8 @@ def hold_out_per_user(
         rank=pl.col("hash").rank("dense").over("user").cast(pl.Int64) - 1,
         count=pl.col("hash").n_unique().over("user").cast(pl.Int64),
     )
+    if not (ranked["count"] >= min_interactions).any():
+        raise RecpruneError(f"no user has {min_interactions} items; nothing can be held out")
     held = (pl.col("count") * fraction + 0.5).floor().cast(pl.Int64).clip(1, pl.col("count") - 1)
     valid = (held + pl.col("odd").cast(pl.Int64)) // 2
     rank, few = pl.col("rank"), pl.col("count") < min_interactions
@@ -149,13 +151,13 @@ def split_by_time(data: Log | pl.DataFrame, fractions: Sequence[float] = (0.8, 0
     """
     _check_fractions(fractions)
     time = _frame(data, "time")["time"]
-    if time.null_count():
-        raise RecpruneError(f"cannot split by time: {time.null_count()} rows have no time")
+    if missing := time.null_count() + (int(time.is_nan().sum()) if time.dtype.is_float() else 0):
+        raise RecpruneError(f"cannot split by time: {missing} rows have no time")
     values = time.to_physical().to_numpy()
+    if not len(values):
+        return _named(np.zeros(0, np.int64))
     cuts = np.ceil(np.cumsum(fractions)[:2] * len(values) - 1e-6).astype(np.int64) - 1
-    return (
-        _named(np.searchsorted(np.sort(values)[cuts.clip(0)], values, side="left")) if len(values) else _named(cuts[:0])
-    )
+    return _named(np.searchsorted(np.sort(values)[cuts.clip(0)], values, side="left"))
 
 
 def labels_at_least(ratings: pl.Series, threshold: float, split: NDArray[np.str_] | None = None) -> NDArray[np.float32]:

@@ -1,0 +1,119 @@
+"""`runs/<name>/summary.json`: what the table, the report and the gate read. Every field: docs/summary.md."""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from recprune.errors import RecpruneError
+
+__all__ = ["FORMAT", "read_summary", "schema", "validate", "write_summary"]
+
+FORMAT = 1
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of a summary."""
+    text = files("recprune.evaluation").joinpath("summary.schema.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def validate(summary: Mapping[str, Any], whose: str = "summary.json") -> None:
+    """Raise one line that names the place, for example `summary.json: tasks.like.size.ratio: 'disk' is missing`.
+
+    Beside the schema, numbers must be finite (JSON has no NaN) and `low <= high` in every interval.
+    """
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    version = summary.get("format") if isinstance(summary, Mapping) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise RecpruneError(f"{whose}: format {version} is newer than {FORMAT}, which this recprune reads; update it")
+    for where, number in _numbers(summary, ()):
+        if not math.isfinite(number):
+            raise RecpruneError(f"{whose}: {_path(where)}: {number} is not a number that JSON can hold")
+    error = best_match(Draft202012Validator(schema()).iter_errors(summary))
+    if error is not None:
+        raise RecpruneError(f"{whose}: {_path(error.absolute_path)}: {_words(error)}")
+    for where, interval in _intervals(summary, ()):
+        if interval["low"] > interval["high"]:
+            raise RecpruneError(f"{whose}: {_path(where)}: low {interval['low']} is above high {interval['high']}")
+
+
+def write_summary(summary: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Validate, then write atomically: a reader sees the old file or the new one, never half of it."""
+    target = Path(path)
+    validate(summary, target.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(summary, file, indent=1, ensure_ascii=False, allow_nan=False)
+            file.write("\n")
+        Path(name).chmod(0o644)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_summary(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read and validate; a missing, broken or unfitting file is one RecpruneError line."""
+    target = Path(path)
+    try:
+        found = json.loads(target.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecpruneError(f"no such summary: {target}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecpruneError(f"{target}: not a summary: {error}") from None
+    validate(found, str(target))
+    summary: dict[str, Any] = found
+    return summary
+
+
+def _path(parts: Any) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return text.lstrip(".") or "top level"
+
+
+def _words(error: Any) -> str:
+    if error.validator == "required":
+        missing = [name for name in error.validator_value if name not in error.instance]
+        return f"{missing[0]!r} is missing"
+    if error.validator == "additionalProperties" and error.validator_value is False:
+        known = list(error.schema.get("properties", {}))
+        extra = next(name for name in error.instance if name not in known)
+        near = get_close_matches(extra, known, 1)
+        hint = f" did you mean {near[0]!r}?" if near else ""
+        return f"unknown field {extra!r};{hint} fields are: {', '.join(known)}"
+    line = " ".join(str(error.message).split())
+    return line if len(line) <= 200 else f"{line[:120]} ... {line[-70:]}"
+
+
+def _numbers(value: Any, where: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], float]]:
+    if isinstance(value, float):
+        yield where, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _numbers(inner, (*where, str(key)))
+    elif isinstance(value, (list, tuple)):
+        for place, inner in enumerate(value):
+            yield from _numbers(inner, (*where, place))
+
+
+def _intervals(value: Any, where: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Mapping[str, float]]]:
+    if isinstance(value, Mapping):
+        if "low" in value and "high" in value:
+            yield where, value
+        else:
+            for key, inner in value.items():
+                yield from _intervals(inner, (*where, str(key)))
+    elif isinstance(value, (list, tuple)):
+        for place, inner in enumerate(value):
+            yield from _intervals(inner, (*where, place))
