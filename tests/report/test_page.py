@@ -92,8 +92,9 @@ def test_everything_asked_for_is_told(summary, page):
         "9.12 ms",
         "0, 1, 2",
         "torch 2.13.0",
+        "▼ significantly worse: coverage@20 on the whole test",
         "every user has labels of one class",
-        "4.4 × smaller than the smallest model trained from scratch with AUC at most .0005 worse",
+        "4.4 × smaller than the smallest peer with AUC at most .0005 worse (width 2, ids >= 3)",
     ):
         assert part in text, part
     titles = [a for name, a in page.elements if name == "svg" and a.get("role") == "img"]

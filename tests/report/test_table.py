@@ -21,7 +21,7 @@ def test_bytes_quality_slices_and_time_stand_side_by_side(summary):
     cells = [cell.strip() for cell in line(text, "bytes on disk").split("│")[1:-1]]
     assert cells == ["bytes on disk", "41.3 MB", "430 kB", "96 x smaller"]
     cells = [cell.strip() for cell in line(text, "│ AUC   ").split("│")[1:-1]]
-    assert cells == ["AUC", ".7690 (.7610 to .7770)", ".7687 (.7607 to .7767)", "-.0003 (-.0011 to +.0005)"]
+    assert cells == ["AUC", ".7690 [.7610,.7770]", ".7687 [.7607,.7767]", "-.0003 [-.0011,+.0005]"]
     assert "books:tail" in text
     cells = [cell.strip() for cell in line(text, "time p50").split("│")[1:-1]]
     assert cells == ["time p50", "412 us", "268 us", "1.5 x faster"]

@@ -56,7 +56,7 @@ _KEYS = (
     '<span class="key"><svg viewBox="0 0 16 14" aria-hidden="true"><circle class="ours" cx="8" cy="7" r="3.5"/>'
     '<circle class="chosen" cx="8" cy="7" r="6"/></svg>shipped</span>'
     '<span class="key"><svg viewBox="0 0 16 14" aria-hidden="true"><path class="peer" d="M8 2l5 5l-5 5l-5-5z"/></svg>'
-    "peer, trained from scratch</span>"
+    "peer: trained small from scratch, or plainly pruned</span>"
     '<span class="key"><svg viewBox="0 0 16 14" aria-hidden="true">'
     '<rect class="original" x="3" y="2" width="10" height="10"/></svg>original</span>'
 )

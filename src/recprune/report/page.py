@@ -15,6 +15,7 @@ from recprune.report.words import (
     count,
     headline,
     interval,
+    is_worse,
     metric_name,
     micros,
     number,
@@ -95,7 +96,8 @@ def _card(name: str, anchor: str, task: Mapping[str, Any]) -> str:
     big, word = (times(ratio), "smaller") if ratio >= 1 else (times(1 / max(ratio, 1e-9)), "larger")
     metric, found = next(iter(task["metrics"].items()))
     difference = found["difference"]
-    worse = sorted({part for part, _, _ in worse_slices(task)})
+    worse = [f"{metric_name(m)} on the whole test" for m, numbers in task["metrics"].items() if is_worse(numbers)]
+    worse += sorted({part for part, _, _ in worse_slices(task)})
     html = f'<h2><a href="#{anchor}"><code>{esc(name)}</code></a></h2>'
     if "question" in task:
         html += f"<p>{esc(task['question'])}</p>"
@@ -109,8 +111,8 @@ def _card(name: str, anchor: str, task: Mapping[str, Any]) -> str:
     if task["advantage"]:
         a = task["advantage"][0]
         html += (
-            f"<p><small>{_against(a['value'])} the smallest model trained from scratch with "
-            f"{esc(at_quality(a))}</small></p>"
+            f"<p><small>{_against(a['value'])} the smallest peer with "
+            f"{esc(at_quality(a))} ({esc(a['peer'])})</small></p>"
         )
     scoring = task["scoring"]
     median = [micros(scoring[side]["p50_us"]) for side in ("original", "compressed")]

@@ -57,7 +57,7 @@ def _counted(metric: Mapping[str, Any]) -> str:
 
 
 def verdict(task: Task) -> str:
-    """The gate rule by rule, and the advantage over small models trained from scratch."""
+    """The gate rule by rule, and the advantage over the smallest peer."""
     rules = task["gate"]["rules"]
     html = ""
     if rules:
@@ -84,14 +84,14 @@ def verdict(task: Task) -> str:
             for a in task["advantage"]
         ]
         html += html_table(
-            "Advantage: bytes of the smallest model trained from scratch at equal quality, divided by ours",
+            "Advantage: bytes of the smallest peer at equal quality, divided by ours",
             ("At equal quality", "Ours", "Smallest peer", "Advantage"),
             advantages,
             (3,),
         )
         html += (
-            '<p class="note">A ratio to the original alone flatters: a small model trained from scratch is what else '
-            "one could do.</p>"
+            '<p class="note">A ratio to the original alone flatters. A peer is what else one could do: the same model '
+            "trained smaller from scratch, or the plainest pruning.</p>"
         )
     return html
 
@@ -207,8 +207,8 @@ def slices(task: Task) -> str:
     else:
         html = "<p>No slice got significantly worse.</p>"
     html += (
-        f'<p class="note">{plural(tested, "interval")} over slices; about {tested / 40:.0f} of them would look '
-        "significantly worse by chance alone if nothing had changed.</p>"
+        '<p class="note">By chance alone, about one interval in forty looks significantly worse; '
+        f"there are {count(tested)} here.</p>"
     )
     for place, metric in enumerate(task["metrics"]):
         rows = [

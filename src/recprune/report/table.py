@@ -1,6 +1,6 @@
 """The summary as a table for the terminal. It reads summary.json and nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from recprune.evaluation import validate
@@ -99,12 +99,17 @@ def _table(name: str, task: Mapping[str, Any]) -> Any:
 def _cells(found: Mapping[str, Any], whole: bool) -> tuple[str, str, str]:
     def side(name: str) -> str:
         value = found[name]
-        return f"{number(value['value'])} ({interval(value)})" if whole else number(value["value"])
+        return f"{number(value['value'])} {_ends(value)}" if whole else number(value["value"])
 
     difference = found["difference"]
     worse = " worse" if is_worse(found) else ""
-    change = f"{signed(difference['value'])} ({interval(difference, sign=True)}){worse}"
+    change = f"{signed(difference['value'])} {_ends(difference, signed)}{worse}"
     return side("original"), side("compressed"), change
+
+
+def _ends(value: Mapping[str, float], show: Callable[[float], str] = number) -> str:
+    """Both ends without a space, so that a narrow terminal never breaks them apart."""
+    return f"[{show(value['low'])},{show(value['high'])}]"
 
 
 def _plain(text: str) -> str:
