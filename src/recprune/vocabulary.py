@@ -17,19 +17,31 @@ import numpy.typing as npt
 from recprune.bits import hash64, pack, unpack
 from recprune.errors import RecpruneError
 
-__all__ = ["ExactVocabulary", "FingerprintVocabulary", "Vocabulary", "pair_keys", "vocabulary_from"]
+__all__ = [
+    "ExactVocabulary",
+    "FingerprintVocabulary",
+    "ListedVocabulary",
+    "Lookup",
+    "Vocabulary",
+    "pair_keys",
+    "vocabulary_from",
+]
 
 Array = npt.NDArray[Any]
 _XZ = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
 
 
-class Vocabulary(Protocol):
+class Lookup(Protocol):
     """What the runtime needs of a vocabulary."""
 
     def __len__(self) -> int: ...
 
     def lookup(self, values: Array) -> npt.NDArray[np.int64]:
         """The row of each id; row `len(self)` for an unknown one."""
+
+
+class Vocabulary(Lookup, Protocol):
+    """What the artifact needs beside."""
 
     @property
     def resident_bytes(self) -> int:
@@ -273,3 +285,35 @@ def _places(values: Array, group: int, count: int, bits: int) -> npt.NDArray[np.
     if count << bits >= 1 << 32:
         raise RecpruneError(f"{count} ids with {bits} bits need more places than a 32-bit hash has")
     return ((upper * np.uint64(count << bits)) >> np.uint64(32)).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class ListedVocabulary:
+    """Ids in the order of their rows, whatever it is: what a model in training has. It is never stored.
+
+    >>> ListedVocabulary(np.array(["b", "a"])).lookup(np.array(["a", "b", "c"])).tolist()
+    [1, 0, 2]
+    """
+
+    ids: Array
+
+    def __post_init__(self) -> None:
+        keys = _bytes(self.ids)
+        order = np.argsort(keys, kind="stable")
+        if len(keys) > 1 and (keys[order][1:] == keys[order][:-1]).any():
+            raise RecpruneError("an id is twice in a vocabulary")
+        object.__setattr__(self, "_order", order)
+        object.__setattr__(self, "_sorted", keys[order])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def lookup(self, values: Array) -> npt.NDArray[np.int64]:
+        """The row of each id; row `len(self)` for an unknown one."""
+        keys: Array = self._sorted  # type: ignore[attr-defined]
+        order: Array = self._order  # type: ignore[attr-defined]
+        if not len(keys) or not len(values):
+            return np.full(len(values), len(keys), dtype=np.int64)
+        wanted = _like(keys, values)
+        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        return np.where(keys[at] == wanted, order[at], len(keys)).astype(np.int64)

@@ -61,6 +61,10 @@ class Step:
         """The smaller weights. Raises RecpruneError for a target that it cannot act on."""
         raise NotImplementedError
 
+    def touches(self, weights: Weights) -> list[str]:
+        """Names of the parameters that the step acts on; by default those that its `target` matches."""
+        return weights.match(self.target) if hasattr(self, "target") else list(weights)
+
     def describe(self) -> str:
         """The step in words, for the report."""
         raise NotImplementedError

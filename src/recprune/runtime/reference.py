@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
 from recprune.text import words
-from recprune.vocabulary import Vocabulary, pair_keys
+from recprune.vocabulary import Lookup, pair_keys
 from recprune.weights import Weights
 
-__all__ = ["Bags", "execute"]
+__all__ = ["Bags", "execute", "rows_of"]
 
 Array = npt.NDArray[Any]
 
@@ -45,21 +44,32 @@ class Bags:
 Value = Array | Bags
 
 
-def execute(
-    graph: Graph, weights: Weights, vocabularies: Mapping[str, Vocabulary], columns: Mapping[str, Any]
-) -> Array:
-    """Run a graph on raw columns (one value a request in each) and give its output, float32."""
+def execute(graph: Graph, weights: Weights, vocabularies: Mapping[str, Lookup], columns: Mapping[str, Any]) -> Array:
+    """Run a graph on raw columns (one value a request in each) and give its output, float32.
+
+    What is given under the name of an operation's output is not computed: `rows_of` looks up once what many runs read.
+    """
     known: dict[str, Any] = dict(columns)
     last = {name: i for i, op in enumerate(graph.ops) for name in op.inputs}
     for i, op in enumerate(graph.ops):
-        known[op.output] = _RUN[op.kind](op, [known[name] for name in op.inputs], weights, vocabularies)
+        if op.output not in columns:
+            known[op.output] = _RUN[op.kind](op, [known[name] for name in op.inputs], weights, vocabularies)
         for name in op.inputs:
             if last[name] == i and name != graph.output:
                 known.pop(name, None)
     return np.asarray(known[graph.output], dtype=np.float32)
 
 
-def _lookup(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[str, Vocabulary]) -> Array:
+def rows_of(graph: Graph, vocabularies: Mapping[str, Lookup], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """What the graph's look-ups give for raw columns, beside the columns themselves."""
+    known = dict(columns)
+    for op in graph.ops:
+        if op.kind in ("lookup", "bucket", "words", "history"):
+            known[op.output] = _RUN[op.kind](op, [known[name] for name in op.inputs], Weights({}), vocabularies)
+    return known
+
+
+def _lookup(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[str, Lookup]) -> Array:
     keys = inputs[0] if len(inputs) == 1 else pair_keys(*inputs)
     return vocabularies[op.attrs["vocabulary"]].lookup(keys)
 
@@ -70,11 +80,11 @@ def _bucket(op: Op, inputs: list[Any], *_: Any) -> Array:
     return np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right"))
 
 
-def _words(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[str, Vocabulary]) -> Bags:
+def _words(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[str, Lookup]) -> Bags:
     return Bags.of([words(str(text)) for text in inputs[0]], vocabularies[op.attrs["vocabulary"]].lookup)
 
 
-def _history(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[str, Vocabulary]) -> Bags:
+def _history(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[str, Lookup]) -> Bags:
     vocabulary = vocabularies[op.attrs["vocabulary"]]
     return Bags.of(list(inputs[0]), vocabulary.lookup).without(len(vocabulary))
 
@@ -98,7 +108,7 @@ def _linear(op: Op, inputs: list[Any], weights: Weights, _: Any) -> Array:
     return result
 
 
-def _cross(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[str, Vocabulary]) -> Array:
+def _cross(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[str, Lookup]) -> Array:
     first, x = inputs
     result: Array = first * _linear(op, [x], weights, vocabularies) + x
     return result
@@ -136,8 +146,3 @@ _RUN: dict[str, Callable[..., Value]] = {
     "sum": lambda op, inputs, *_: inputs[0].sum(axis=1, keepdims=True),
     "sigmoid": lambda op, inputs, *_: 1 / (1 + np.exp(-np.clip(inputs[0], -60, 60))),
 }
-
-
-def missing(column: str, given: list[str]) -> RecpruneError:
-    """The error for a request without a column that the model reads."""
-    return RecpruneError(f"the request has no column {column!r}; its columns are: {', '.join(given)}")

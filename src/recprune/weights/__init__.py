@@ -5,6 +5,7 @@ from recprune.weights.low_rank import LowRank
 from recprune.weights.param import Param, Weights, match
 from recprune.weights.quantized import Granularity, Quantized
 from recprune.weights.rows import Rows, Stacked
+from recprune.weights.words import in_words
 
 __all__ = [
     "Dense",
@@ -17,5 +18,6 @@ __all__ = [
     "Stacked",
     "Weights",
     "encoding_from",
+    "in_words",
     "match",
 ]

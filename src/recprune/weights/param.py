@@ -132,14 +132,14 @@ class Weights(Mapping[str, Param]):
             for i, expression in enumerate(param.axes):
                 if axis not in expression.replace("*", "+").split("+"):
                     continue
-                value = value.cut(i, self._positions(expression, axis, keep))
+                value = value.cut(i, self.positions(expression, axis, keep))
                 if i == 0:
                     protected = tuple(int(p) for p in np.flatnonzero(np.isin(keep, protected)))
             params[name] = replace(param, value=value, protected=protected)
         return Weights(params, self.sizes | {axis: len(keep)})
 
-    def _positions(self, expression: str, axis: str, keep: Array) -> Array:
-        """Positions of a composite axis that stay when `axis` keeps `keep`."""
+    def positions(self, expression: str, axis: str, keep: Array, *, only: bool = False) -> Array:
+        """Positions of a composite axis that stay when `axis` keeps `keep`; `only` those that belong to it."""
         start, stay = 0, []
         for part in expression.split("+"):
             atoms = part.split("*")
@@ -150,7 +150,8 @@ class Weights(Mapping[str, Param]):
             for i, atom in enumerate(atoms):
                 if atom == axis:
                     grid = np.take(grid, keep, axis=i)
-            stay.append(grid.reshape(-1))
+            if axis in atoms or not only:
+                stay.append(grid.reshape(-1))
         return np.concatenate(stay)
 
 

@@ -12,7 +12,7 @@ from recprune.bits import pack, packed_bytes, unpack
 from recprune.errors import RecpruneError, unknown
 from recprune.weights.encoding import Encoding
 
-__all__ = ["Granularity", "Quantized"]
+__all__ = ["Granularity", "Quantized", "check_settings"]
 
 Array = npt.NDArray[Any]
 Granularity = Literal["per_tensor", "per_row", "per_column", "per_group"]
@@ -39,7 +39,7 @@ class Quantized(Encoding):
     dims: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        _check(self.bits, self.granularity, self.group)
+        check_settings(self.bits, self.granularity, self.group)
         if any(not isinstance(d, int) or d < 0 for d in self.dims) or not self.dims:
             raise RecpruneError(f"quantized shape {self.dims} is not a shape")
         expected = packed_bytes(_count(self.dims), self.bits)
@@ -58,7 +58,7 @@ class Quantized(Encoding):
     @classmethod
     def encode(cls, array: Array, bits: int, granularity: Granularity = "per_row", group: int = 1) -> Quantized:
         """Quantize an array of one or more axes; rows are axis 0, columns all that follow."""
-        _check(bits, granularity, group)
+        check_settings(bits, granularity, group)
         values = np.asarray(array, dtype=np.float32)
         if not np.isfinite(values).all():
             raise RecpruneError("cannot quantize NaN or infinity")
@@ -106,7 +106,8 @@ class Quantized(Encoding):
         return super().cut(axis, keep)
 
 
-def _check(bits: int, granularity: str, group: int) -> None:
+def check_settings(bits: int, granularity: str, group: int) -> None:
+    """Raise RecpruneError for settings that `Quantized` does not have."""
     if bits not in _SHRINK:
         raise RecpruneError(f"bits must be one of 2, 3, 4, 8, got {bits}")
     if granularity not in get_args(Granularity):

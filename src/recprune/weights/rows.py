@@ -197,13 +197,13 @@ class Stacked(Encoding):
         )
 
     def cut(self, axis: int, keep: Array) -> Encoding:
-        """Cut each part by what falls into it; the order of kept rows must be increasing."""
+        """Cut each part by what falls into it; rows may change their order within a part only."""
         keep = np.asarray(keep, dtype=np.int64)
         if axis == 1:
             return Stacked(tuple(part.cut(1, keep[keep < part.shape[1]]) for part in self.parts))
-        if (np.diff(keep) < 0).any():
-            raise RecpruneError("rows of a stacked table are kept in their order")
         starts: Array = self._starts  # type: ignore[attr-defined]
+        if (np.diff(np.searchsorted(starts, keep, side="right")) < 0).any():
+            raise RecpruneError("the groups of a stacked table are kept in their order")
         inside = [keep[(keep >= starts[i]) & (keep < starts[i + 1])] - starts[i] for i in range(len(self.parts))]
         return Stacked(tuple(part.cut(0, rows) for part, rows in zip(self.parts, inside, strict=True)))
 

@@ -1,0 +1,8 @@
+"""The format in which models are shipped."""
+
+from recprune.artifact.artifact import FORMAT, Artifact
+from recprune.artifact.layout import lay_out
+from recprune.artifact.read import read
+from recprune.artifact.write import write
+
+__all__ = ["FORMAT", "Artifact", "lay_out", "read", "write"]

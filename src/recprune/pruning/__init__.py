@@ -1,0 +1,8 @@
+"""Making models smaller: analysis, importance, budgets, methods, recipes."""
+
+from recprune.pruning.analyze import Analysis, Probe, analyze
+from recprune.pruning.compress import CompressedModel, compress
+from recprune.pruning.recipe import Recipe
+from recprune.pruning.step import Context, Step
+
+__all__ = ["Analysis", "CompressedModel", "Context", "Probe", "Recipe", "Step", "analyze", "compress"]

@@ -1,0 +1,176 @@
+"""Make a trained model smaller: read, apply the steps, lay out, rebuild."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from recprune.artifact import Artifact, lay_out, write
+from recprune.errors import RecpruneError
+from recprune.pruning.recipe import Recipe
+from recprune.pruning.step import Context, Step
+from recprune.snapshot import Snapshot
+from recprune.weights import Weights, in_words
+
+__all__ = ["Adapter", "CompressedModel", "compress", "pack"]
+
+
+class Adapter(Protocol):
+    """What compress needs to know about a family of models."""
+
+    def read(self, model: Any) -> Snapshot:
+        """The model as arrays and a graph; the model is left as it is."""
+
+    def rebuild(self, model: Any, weights: Weights) -> Any:
+        """A model of the same class and calls with other weights; the given one is left as it is."""
+
+    def context(self, model: Any, data: Any, seed: int, say: Callable[[str], None]) -> Context:
+        """What the steps may look at, drawn from the user's data."""
+
+
+@dataclass(frozen=True, eq=False)
+class CompressedModel:
+    """What `compress` gives: the smaller model, the artifact, and the plan that says what was done to each part."""
+
+    original: Snapshot
+    snapshot: Snapshot
+    recipe: Recipe
+    adapter: Adapter
+    source: Any
+
+    @cached_property
+    def model(self) -> Any:
+        """A model of the class that was given, with the smaller weights."""
+        return self.adapter.rebuild(self.source, self.snapshot.weights)
+
+    @cached_property
+    def artifact(self) -> Artifact:
+        """What is shipped."""
+        return pack(self.snapshot, self.recipe, {"plan": self.plan})
+
+    @cached_property
+    def _packed(self) -> tuple[Artifact, Artifact]:
+        return pack(self.original, Recipe()), pack(self.snapshot, self.recipe)
+
+    @cached_property
+    def plan(self) -> list[dict[str, Any]]:
+        """One entry for each parameter and vocabulary: bytes before and after, how it is stored or why it is untouched."""
+        before, after = self._packed
+        touched: dict[str, list[str]] = {}
+        for step in self.recipe.steps:
+            for name in step.touches(self.original.weights):
+                touched.setdefault(name, []).append(step.verb)
+        rows: list[dict[str, Any]] = []
+        for name, param in self.original.weights.items():
+            start = before.weights[name].nbytes if name in before.weights else param.nbytes
+            stop = after.weights[name].nbytes if name in after.weights else 0
+            if name not in after.weights:
+                how = "gone: nothing reads it any more"
+            elif stop != start:
+                how = in_words(after.weights[name].value)
+            elif name in touched:
+                how = f"as it was: {', '.join(touched[name])} did not make it smaller"
+            else:
+                how = "as it was: no step names it"
+            shape = list(param.shape)
+            rows.append(
+                {
+                    "part": name,
+                    "axes": list(param.axes),
+                    "shape": shape,
+                    "bytes_before": start,
+                    "bytes_after": stop,
+                    "how": how,
+                }
+            )
+        for name, vocabulary in before.vocabularies.items():
+            start = _stored(vocabulary)
+            gone = name not in after.vocabularies
+            stop = 0 if gone else _stored(after.vocabularies[name])
+            ids = 0 if gone else len(after.vocabularies[name])
+            how = f"{ids:,} of {len(vocabulary):,} ids"
+            if not gone and after.vocabularies[name].spec()["vocabulary"] == "fingerprint":
+                how += f", {self.recipe.fingerprint} bits of a hash each"
+            rows.append(
+                {"part": f"ids of {name}", "axes": [name], "shape": [len(vocabulary)], "bytes_before": start,
+                 "bytes_after": stop, "how": how}
+            )  # fmt: skip
+        return rows
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of weights and vocabularies as stored."""
+        return int(sum(row["bytes_after"] for row in self.plan))
+
+    @property
+    def compression_ratio(self) -> float:
+        """Stored bytes of the original over those of this."""
+        return float(sum(row["bytes_before"] for row in self.plan)) / max(self.size_bytes, 1)
+
+    def save(self, path: str | Path, metadata: Mapping[str, Any] | None = None) -> dict[str, int]:
+        """Write the artifact's directory; give its sizes in bytes."""
+        return write(pack(self.snapshot, self.recipe, {"plan": self.plan, **(metadata or {})}), path)
+
+
+def compress(
+    model: Any,
+    recipe: Recipe,
+    data: Any = None,
+    *,
+    axes: Mapping[str, tuple[str, ...]] | None = None,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda line: None,
+) -> CompressedModel:
+    """Make a trained model smaller. The given model is left as it is.
+
+    `model`: a torch module of any origin, or one of recprune's own. `data`: what the model was trained on, in the form
+    that its adapter takes: reads of rows are counted on it, and `retrain` needs it. `axes`: names for the axes of
+    parameters of a foreign model, which makes structural cuts possible. `say`: where progress goes, a line a time.
+
+    Raises RecpruneError for a model of an unknown kind, a target that matches nothing, a step that cannot act on its
+    target, a budget that cannot be met, and a recipe that makes the model larger.
+    """
+    from recprune.adapters import adapter_for
+
+    adapter = adapter_for(model, axes)
+    original = adapter.read(model)
+    context = adapter.context(model, data, seed, say)
+    return apply(original, recipe, context, adapter, model)
+
+
+def apply(original: Snapshot, recipe: Recipe, context: Context, adapter: Adapter, model: Any) -> CompressedModel:
+    """Run the steps of a recipe over a snapshot that was read before."""
+    weights = original.weights
+    for step in recipe.steps:
+        context.say(step.describe())
+        weights = step(weights, context)
+        _check(step, weights)
+    result = CompressedModel(original, original.with_weights(weights), recipe, adapter, model)
+    if result.compression_ratio < 1:
+        raise RecpruneError(
+            f"the recipe makes the model larger: {result.size_bytes:,} bytes, "
+            f"{1 / result.compression_ratio:.2f} times the original"
+        )
+    return result
+
+
+def pack(snapshot: Snapshot, recipe: Recipe, metadata: Mapping[str, Any] | None = None) -> Artifact:
+    """The artifact of a snapshot; with an empty recipe it is the original's, written by the same code."""
+    laid, vocabularies = lay_out(snapshot, recipe.fingerprint)
+    return Artifact(laid.weights, laid.graph, vocabularies, recipe.to_json(), dict(metadata or {}))
+
+
+def _stored(vocabulary: Any) -> int:
+    return int(sum(array.nbytes for array in vocabulary.arrays().values()))
+
+
+def _check(step: Step, weights: Weights) -> None:
+    for name, param in weights.items():
+        for part, array in param.value.arrays().items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise RecpruneError(f"{step.verb} left NaN or infinity in {name!r} ({part})")

@@ -1,0 +1,15 @@
+"""What is done to weights: one verb a file."""
+
+from recprune.pruning.methods.drop_axis import DropAxis
+from recprune.pruning.methods.drop_fields import DropFields
+from recprune.pruning.methods.drop_rows import DropRows
+from recprune.pruning.methods.factorize import Factorize
+from recprune.pruning.methods.quantize import Quantize
+from recprune.pruning.methods.retrain import Retrain
+from recprune.pruning.step import Step
+
+__all__ = ["METHODS", "DropAxis", "DropFields", "DropRows", "Factorize", "Quantize", "Retrain"]
+
+METHODS: dict[str, type[Step]] = {
+    step.verb: step for step in (DropRows, DropAxis, DropFields, Quantize, Factorize, Retrain)
+}

@@ -1,0 +1,59 @@
+"""Drop whole input fields and blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from recprune.errors import RecpruneError
+from recprune.pruning.step import Context, Step
+from recprune.weights import Weights, match
+
+__all__ = ["DropFields", "fields_of"]
+
+
+@dataclass(frozen=True)
+class DropFields(Step):
+    """Cut fields (all tables on an axis, such as `city`) or blocks (one table's columns, such as `user.ratings`) to nothing.
+
+    What reads them shrinks with them, and what nothing reads any more leaves the artifact, the vocabulary too.
+    """
+
+    verb: ClassVar[str] = "drop_fields"
+    fields: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.fields, str):
+            raise RecpruneError(f"fields must be a list of names, got the text {self.fields!r}")
+
+    def __call__(self, weights: Weights, context: Context) -> Weights:
+        """Cut the column axes of the fields to width 0."""
+        for axis in self._axes(weights):
+            weights = weights.cut(axis, np.zeros(0, np.int64))
+        return weights
+
+    def _axes(self, weights: Weights) -> list[str]:
+        columns = fields_of(weights)
+        names = [field for pattern in self.fields for field in match(pattern, list(columns))]
+        return list(dict.fromkeys(axis for field in names for axis in columns[field]))
+
+    def touches(self, weights: Weights) -> list[str]:
+        """Every parameter that has one of the columns."""
+        atoms = weights.atoms()
+        return [name for axis in self._axes(weights) for name in atoms[axis]]
+
+    def describe(self) -> str:
+        """In words."""
+        return f"drop the fields {', '.join(self.fields)}"
+
+
+def fields_of(weights: Weights) -> dict[str, list[str]]:
+    """What can be dropped: for each field or block the column axes that go with it."""
+    found: dict[str, list[str]] = {}
+    for param in weights.values():
+        if param.protected and len(param.axes) == 2 and param.axes[1] and param.axes[0] != param.axes[1]:
+            found.setdefault(param.axes[0], []).append(param.axes[1])
+            found[param.axes[1]] = [param.axes[1]]
+    return found

@@ -1,0 +1,107 @@
+"""Drop the rows of tables that matter least."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from recprune.errors import RecpruneError
+from recprune.pruning.budgets import Budget, budget_from
+from recprune.pruning.importance import importance_of
+from recprune.pruning.step import Context, Step
+from recprune.weights import Encoding, LowRank, Param, Rows, Weights
+
+__all__ = ["DropRows"]
+
+
+@dataclass(frozen=True)
+class DropRows(Step):
+    """Keep the rows of the target tables that the budget allows; a dropped row reads one shared row.
+
+    The shared row is the out-of-vocabulary row where the table has one (dropped ids then leave the vocabulary), else the
+    place of the last dropped row. Its value becomes the mean of all that read it, weighted by reads: the constant with
+    the least squared error, a good start for retraining.
+    """
+
+    verb: ClassVar[str] = "drop_rows"
+    target: str
+    budget: Budget
+    importance: str = "expected_loss"
+
+    def __post_init__(self) -> None:
+        importance_of(self.importance)
+        if not isinstance(self.budget, Budget):
+            object.__setattr__(self, "budget", budget_from(self.budget))
+
+    def __call__(self, weights: Weights, context: Context) -> Weights:
+        """Rank, allocate, drop."""
+        names = weights.match(self.target)
+        for name in names:
+            axis = weights[name].axes[0]
+            if not axis or len(weights[name].shape) != 2:
+                tables = [n for n, p in weights.items() if p.axes[0] and len(p.shape) == 2]
+                raise RecpruneError(
+                    f"drop_rows cannot act on {name!r}: it is no table; tables are: {', '.join(tables)}"
+                )
+        params = {name: weights[name] for name in names if weights[name].shape[1]}
+        score = importance_of(self.importance)
+        kept = self.budget.allocate(params, {name: score(param, context) for name, param in params.items()})
+        for name, param in params.items():
+            if kept[name].all():
+                continue
+            reads = context.popularity.get(param.axes[0])
+            shares = np.ones(param.shape[0]) if reads is None else np.asarray(reads, dtype=np.float64) + 1e-9
+            weights = weights.replace(name, drop(param, kept[name], shares).value)
+        return weights
+
+    def describe(self) -> str:
+        """In words."""
+        return f"drop rows of {self.target} by {self.importance.replace('_', ' ')}, keeping {self.budget.describe()}"
+
+    def to_json(self) -> dict[str, Any]:
+        """`{verb: fields}`."""
+        return {self.verb: {"target": self.target, "budget": self.budget.to_json(), "importance": self.importance}}
+
+    @classmethod
+    def from_fields(cls, given: Mapping[str, Any]) -> Self:
+        """From the fields of a recipe."""
+        values = dict(given)
+        if "budget" in values:
+            values["budget"] = budget_from(values["budget"])
+        return super().from_fields(values)
+
+
+def drop(param: Param, kept: npt.NDArray[np.bool_], shares: npt.NDArray[np.float64]) -> Param:
+    """Store only the kept rows (boolean, one a row); the shared row is the mean of its readers weighted by `shares`."""
+    if param.protected:
+        shared = param.protected[-1]
+    elif isinstance(param.value, Rows):
+        shared = int(
+            np.flatnonzero(param.value.mask() & (param.value.position(np.arange(len(kept))) == param.value.default))[0]
+        )
+    else:
+        shared = int(np.flatnonzero(~kept)[-1])
+    kept = kept | (np.arange(len(kept)) == shared)
+    return replace(param, value=_drop(param.value, kept, shared, shares))
+
+
+def _drop(value: Encoding, kept: npt.NDArray[np.bool_], shared: int, shares: npt.NDArray[np.float64]) -> Encoding:
+    if isinstance(value, LowRank):
+        # The mean of products is the product of the mean: the left factor is a table like any other.
+        return LowRank(_drop(value.left, kept, shared, shares), value.right)
+    readers = ~kept
+    readers[shared] = True
+    mean = shares[readers] @ value.decode()[readers].astype(np.float64) / shares[readers].sum()
+    rows = np.flatnonzero(kept)
+    place = int(np.searchsorted(rows, shared))
+    stored = value.cut(0, rows)
+    inner = stored.inner if isinstance(stored, Rows) else stored
+    if isinstance(stored, Rows):
+        raise RecpruneError("a row that was dropped before cannot be kept again")
+    array = inner.decode().copy()
+    array[place] = mean
+    return Rows.encode(kept, inner.recode(array), place)

@@ -1,0 +1,47 @@
+"""Store values as integer codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from recprune.pruning.step import Context, Step
+from recprune.weights import Encoding, Granularity, Quantized, Weights
+from recprune.weights.quantized import check_settings
+
+__all__ = ["Quantize"]
+
+
+@dataclass(frozen=True)
+class Quantize(Step):
+    """Quantize the targets to `bits` (2, 3, 4 or 8) with a scale per row, group of rows, column, or tensor.
+
+    Where a parameter would not get smaller it is left as it is: a scale for each row of a narrow table costs more than
+    it saves, so share it by group there.
+    """
+
+    verb: ClassVar[str] = "quantize"
+    target: str
+    bits: int = 8
+    granularity: Granularity = "per_row"
+    group: int = 1
+
+    def __post_init__(self) -> None:
+        check_settings(self.bits, self.granularity, self.group)
+
+    def __call__(self, weights: Weights, context: Context) -> Weights:
+        """Quantize the innermost values of whatever the parameter is stored as."""
+        for name in weights.match(self.target):
+            weights = weights.replace(name, weights[name].value.map_dense(self._smaller))
+        return weights
+
+    def _smaller(self, value: Encoding) -> Encoding:
+        coded = Quantized.encode(value.decode(), self.bits, self.granularity, self.group)
+        return coded if coded.nbytes < value.nbytes else value
+
+    def describe(self) -> str:
+        """In words."""
+        scales = (
+            f"one scale for {self.group} rows" if self.granularity == "per_group" else "a scale " + self.granularity
+        )
+        return f"quantize {self.target} to {self.bits} bits, {scales.replace('_', ' ')}"

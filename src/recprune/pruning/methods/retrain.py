@@ -1,0 +1,50 @@
+"""Retrain what is left."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+from recprune.errors import RecpruneError
+from recprune.pruning.step import Context, Step
+from recprune.weights import Weights
+
+__all__ = ["Retrain"]
+
+
+@dataclass(frozen=True)
+class Retrain(Step):
+    """Train the smaller model for up to `epochs`, keeping the state that was best on validation.
+
+    `distill`: weight, in [0, 1], of the original's scores as soft labels beside the labels themselves (Hinton et al.
+    2015). `lr`: learning rate. Quantized values are trained through their quantization (straight-through: Bengio et al.
+    2013). Where no epoch was better than none, the weights come back unchanged.
+    """
+
+    verb: ClassVar[str] = "retrain"
+    epochs: int = 2
+    lr: float = 1e-3
+    distill: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.epochs, int) or self.epochs < 1:
+            raise RecpruneError(f"epochs must be a positive whole number, got {self.epochs!r}")
+        if not self.lr > 0:
+            raise RecpruneError(f"lr must be above 0, got {self.lr!r}")
+        if not 0 <= self.distill <= 1:
+            raise RecpruneError(f"distill must be in [0, 1], got {self.distill!r}")
+
+    def __call__(self, weights: Weights, context: Context) -> Weights:
+        """Hand the weights to the model's trainer."""
+        if context.trainer is None:
+            raise RecpruneError("retrain needs training data and a loss; give data to compress, or leave retrain out")
+        return context.trainer(weights, asdict(self), context.say)
+
+    def touches(self, weights: Weights) -> list[str]:
+        """Every trained parameter."""
+        return [name for name, param in weights.items() if param.trained]
+
+    def describe(self) -> str:
+        """In words."""
+        how = f", with the original's scores as {100 * self.distill:.0f} % of the labels" if self.distill else ""
+        return f"retrain for up to {self.epochs} epochs{how}"

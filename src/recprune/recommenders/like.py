@@ -1,0 +1,143 @@
+"""The task `like`: will this reader rate this book 8 or better? Its rows, its settings, and training its model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+
+from recprune.data import Log, labels_at_least, split_by_hash
+from recprune.errors import RecpruneError, unknown
+from recprune.recommenders.dcn import Dcn
+from recprune.recommenders.deepfm import DeepFm
+from recprune.recommenders.features import Encoded, Features, FeatureSettings
+from recprune.recommenders.tables import ModelSettings, TableModel
+from recprune.recommenders.training import History, Training, fit
+
+__all__ = [
+    "LIKE",
+    "LIKE_IDS",
+    "MODELS",
+    "LikeData",
+    "LikeSettings",
+    "Trained",
+    "like_data",
+    "soft_targets",
+    "train_like",
+]
+
+MODELS: dict[str, type[Dcn] | type[DeepFm]] = {"dcn": Dcn, "deepfm": DeepFm}
+"""The models by name."""
+
+_YEARS = (1960.0, 1970.0, 1975.0, 1980.0, 1984.0, 1987.0, 1990.0, 1992.0, 1994.0, *map(float, range(1996, 2005)))
+_BUCKETS = (("year", _YEARS), ("age", tuple(map(float, range(10, 75, 5)))))
+_FULL = ("count", "implicit", "mean effect", "like effect", "spread")
+_STATISTICS = (
+    *((key, _FULL) for key in ("user", "item", "work", "author", "publisher")),
+    *((key, ("like",)) for key in ("year", "age", "country", "region", "city")),
+    *((key, ("count", "mean effect", "like effect")) for key in ("user x author", "user x publisher")),
+)
+
+
+@dataclass(frozen=True)
+class LikeSettings:
+    """A model of the task: which features, which model, how it is trained.
+
+    `soft`: how much of a training target comes from the rating itself instead of the label, see `soft_targets`.
+    """
+
+    model: str = "dcn"
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    sizes: ModelSettings = field(default_factory=ModelSettings)
+    training: Training = field(default_factory=Training)
+    soft: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check the model's name and the share."""
+        if self.model not in MODELS:
+            raise unknown("model", self.model, MODELS)
+        if not 0 <= self.soft <= 1:
+            raise RecpruneError(f"soft must be in [0, 1], got {self.soft}")
+
+
+LIKE = LikeSettings(features=FeatureSettings(buckets=_BUCKETS, statistics=_STATISTICS))
+"""All blocks: ids, attributes, words and statistics. Chosen on the validation part of Book-Crossing."""
+
+LIKE_IDS = LikeSettings(features=FeatureSettings(buckets=_BUCKETS), training=Training(epochs=12))
+"""Ids, attributes and words only: everything the model knows lies in its tables."""
+
+
+@dataclass(frozen=True, eq=False)
+class LikeData:
+    """Rows of the task, with the columns of the log joined: labelled parts, their labels, and unlabelled training rows."""
+
+    train: pl.DataFrame
+    valid: pl.DataFrame
+    test: pl.DataFrame
+    implicit: pl.DataFrame
+    labels: dict[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained model with its features and the training rows as it saw them."""
+
+    model: TableModel
+    features: Features
+    train: Encoded
+    history: History
+
+
+def like_data(log: Log, *, liked: float = 8.0, seed: int = 0) -> LikeData:
+    """Split a log by a hash of (user, item) 80/10/10; rows rated 0 are unlabelled, and those of training are kept."""
+    rows = log.joined().with_columns(split=pl.Series(split_by_hash(log, seed=seed)))
+    rated = rows.filter(pl.col("rating") > 0)
+    labels = labels_at_least(rated["rating"], liked, rated["split"].to_numpy())
+    split = rated["split"].to_numpy()
+    parts = {name: rated.filter(pl.col("split") == name).drop("split") for name in ("train", "valid", "test")}
+    implicit = rows.filter((pl.col("rating") == 0) & (pl.col("split") == "train")).drop("split")
+    return LikeData(**parts, implicit=implicit, labels={name: labels[split == name] for name in parts})
+
+
+def soft_targets(ratings: Any, liked: float, share: float) -> npt.NDArray[np.float32]:
+    """Labels mixed with a sigmoid of the rating's distance from the threshold: a 10 is surer liked than an 8.
+
+    >>> soft_targets(np.array([10, 8, 7]), 8.0, 0.5).round(2).tolist()
+    [0.96, 0.81, 0.19]
+    """
+    ratings = np.asarray(ratings, np.float64)
+    graded = 1 / (1 + np.exp(-(ratings - (liked - 0.5))))
+    mixed: npt.NDArray[np.float32] = ((1 - share) * (ratings >= liked) + share * graded).astype(np.float32)
+    return mixed
+
+
+def train_like(
+    data: LikeData,
+    settings: LikeSettings = LIKE,
+    *,
+    seed: int = 0,
+    progress: Callable[[dict[str, float]], None] | None = None,
+    checkpoint: Path | None = None,
+) -> Trained:
+    """Fit features on the training rows, and a model on them, stopped by the validation rows."""
+    features, train = Features.fit(data.train, data.implicit, settings.features)
+    torch.manual_seed(seed)
+    model = MODELS[settings.model](features, settings.sizes)
+    history = fit(
+        model,
+        train,
+        soft_targets(data.train["rating"].to_numpy(), settings.features.liked, settings.soft),
+        features.encode(data.valid),
+        data.labels["valid"],
+        settings.training,
+        seed=seed,
+        progress=progress,
+        checkpoint=checkpoint,
+    )
+    return Trained(model, features, train, history)

@@ -1,0 +1,137 @@
+"""What the `like` models share: tables by id, statistics by id, and words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recprune.errors import RecpruneError
+from recprune.recommenders.features import Features
+
+__all__ = ["ModelSettings", "Table", "TableModel"]
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Sizes of a `like` model, and what keeps it from learning its training rows by heart.
+
+    - `width`: columns of the factors; 0 for no id tables at all.
+    - `min_readings`: ids read less often in training share the out-of-vocabulary row.
+    - `cross`: number of cross layers (DCN-v2 only); `deep`: widths of the deep layers.
+    - `factor_l2`, `bias_l2`: row-wise L2: a row read n times pays l2 / n at every reading, so that the strength of the
+      penalty against the data does not depend on how rare an id is.
+    - `id_dropout`: share of ids that read the out-of-vocabulary row in training, so that it learns to stand for them.
+    - `dropout`: of the deep layers.
+    """
+
+    width: int = 8
+    min_readings: int = 3
+    cross: int = 2
+    deep: tuple[int, ...] = (64, 32)
+    factor_l2: float = 20.0
+    bias_l2: float = 0.3
+    id_dropout: float = 0.2
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if self.width < 0 or self.min_readings < 1 or self.cross < 0 or min(self.deep, default=1) < 1:
+            raise RecpruneError(f"sizes must be positive: {self}")
+        if not 0 <= self.id_dropout < 1 or not 0 <= self.dropout < 1:
+            raise RecpruneError(f"dropout must be in [0, 1), got {self.id_dropout} and {self.dropout}")
+
+
+class Table(nn.Module):
+    """Rows by id, the most read first: `factor` (m + 1, width) and `bias` (m + 1, 1); ids from m on read row m."""
+
+    readings: Tensor
+
+    def __init__(self, readings: Tensor, settings: ModelSettings) -> None:
+        super().__init__()
+        kept = int((readings >= settings.min_readings).sum())
+        self.settings = settings
+        self.factor = nn.Parameter(torch.randn(kept + 1, settings.width) * 0.01)
+        self.bias = nn.Parameter(torch.zeros(kept + 1, 1))
+        merged = torch.cat([readings[:kept], readings[kept:].sum().view(1)]).clamp(min=1).float()
+        self.register_buffer("readings", merged, persistent=False)
+
+    def drop(self, rows: Tensor) -> Tensor:
+        """Rows of this table: rare and unknown ids read the last; in training some others do too."""
+        last = len(self.readings) - 1
+        rows = rows.clamp(max=last)
+        if self.training and self.settings.id_dropout:
+            rows = rows.masked_fill(torch.rand(rows.shape) < self.settings.id_dropout, last)
+        return rows
+
+    def forward(self, rows: Tensor, offsets: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Factors (batch, width), biases (batch, 1), and the L2 penalty (a sum over what was read)."""
+        rows = self.drop(rows)
+        factor = F.embedding(rows, self.factor, sparse=self.training)
+        bias = F.embedding(rows, self.bias, sparse=self.training)
+        penalty = factor.new_zeros(())
+        if self.training:
+            weight = 0.5 / self.readings[rows]
+            penalty = self.settings.factor_l2 * (factor.square().sum(1) * weight).sum()
+            penalty = penalty + self.settings.bias_l2 * (bias.square().sum(1) * weight).sum()
+        if offsets is not None:
+            factor, bias = _pool(factor, offsets), _pool(bias, offsets)
+        return factor, bias, penalty
+
+
+def _pool(values: Tensor, offsets: Tensor) -> Tensor:
+    """Mean of the rows of each bag; zeros for an empty one."""
+    counts = offsets.diff()
+    bags = torch.repeat_interleave(torch.arange(len(counts)), counts)
+    sums = values.new_zeros(len(counts), values.shape[1]).index_add(0, bags, values)
+    return sums / counts.clamp(min=1).unsqueeze(1)
+
+
+class TableModel(nn.Module):
+    """Base of the models over `Features`: reads factors, biases and statistics of a batch.
+
+    A batch is a mapping: for each id, bucket and pair name its rows (int64), `words` and `offsets`, and in training
+    `<key> statistics` (float), which take the place of what the tables of statistics hold.
+    """
+
+    def __init__(self, features: Features, settings: ModelSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.words = features.settings.words
+        read = {name: torch.from_numpy(counts) for name, counts in features.readings.items()}
+        self.tables = nn.ModuleDict({name: Table(n, settings) for name, n in read.items()} if settings.width else {})
+        self.statistics = nn.Module()
+        for key, table in features.tables.items():
+            self.statistics.register_buffer(key, torch.from_numpy(table))
+        self._penalty: Tensor | None = None
+
+    @property
+    def inputs(self) -> int:
+        """Width of factors and statistics together."""
+        statistics = sum(buffer.shape[1] for buffer in self.statistics.buffers())
+        return statistics + self.settings.width * len(self.tables)
+
+    def read(self, batch: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Factors and biases by table, and statistics by key, of a batch."""
+        factors, biases, penalties = [], [], []
+        for name, table in self.tables.items():
+            if name == self.words:
+                factor, bias, penalty = table(batch["words"], batch["offsets"])
+            else:
+                factor, bias, penalty = table(batch[name])
+            factors.append(factor)
+            biases.append(bias)
+            penalties.append(penalty)
+        self._penalty = sum(penalties, start=torch.zeros(()))
+        statistics = []
+        for key, buffer in self.statistics.named_buffers():
+            given = batch.get(f"{key} statistics")
+            statistics.append(F.embedding(batch[key], buffer) if given is None else given)
+        return factors, biases, statistics
+
+    def penalty(self) -> Tensor:
+        """The L2 penalty of what the last batch read, summed over its rows."""
+        return torch.zeros(()) if self._penalty is None else self._penalty

@@ -1,0 +1,1 @@
+"""Retraining of smaller models."""

@@ -1,0 +1,185 @@
+"""Retrain a smaller torch model, with or without its original as a teacher."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recprune.errors import RecpruneError
+
+__all__ = ["call", "finetune", "trainable"]
+
+_WARM = 0.1  # share of the steps over which the rate rises: fresh moments would else move rarely read rows too far
+
+Loss = Callable[[Any, Any], Tensor]
+
+
+def finetune(
+    model: nn.Module,
+    batches: Collection[Any],
+    loss: Loss,
+    *,
+    epochs: int = 1,
+    lr: float = 1e-3,
+    teacher: nn.Module | None = None,
+    distill: float = 0.5,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> nn.Module:
+    """A retrained copy of `model`, stored the way it was.
+
+    Compact parameters are trained through the float values behind them: stored rows (the shared row of dropped ids
+    too), factors, and codes by straight-through rounding, so that the model trained is the model stored. Adam; the rate
+    rises over the first tenth of the steps and then falls to zero. `batches`: a list, whose order is shuffled each
+    epoch, or a DataLoader.
+
+    `loss(model, batch)` gives the scalar to minimize. With a `teacher`, it is `(1 - distill) * loss + distill * mean
+    squared difference between the outputs of both` for each call of the model (Ba and Caruana 2014).
+    A loss or gradient that is not finite ends the training with the state after the last whole epoch; where there is
+    none, RecpruneError names the step.
+    """
+    steps = _steps(batches, epochs, lr, distill)
+    say = progress or (lambda line: None)
+    model = copy.deepcopy(model)
+    mode = model.training
+    params, close = trainable(model)
+    if not params:
+        raise RecpruneError(f"{type(model).__name__} has no parameter to train")
+    good: list[Tensor] = []
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model.train()
+            optimizer = torch.optim.Adam(params, lr=lr)
+            for epoch in range(epochs):
+                if epoch:
+                    _rescale(model)
+                total = 0.0
+                for step, batch in enumerate(_shuffled(batches)):
+                    done = (epoch * steps + step + 0.5) / (epochs * steps)
+                    optimizer.param_groups[0]["lr"] = lr * min(done / _WARM, (1 - done) / (1 - _WARM))
+                    optimizer.zero_grad()
+                    value = loss(model, batch) if teacher is None else _taught(model, teacher, batch, loss, distill)
+                    value.backward()  # type: ignore[no-untyped-call]
+                    wrong = _not_finite(value, params)
+                    if wrong:
+                        where = f"{wrong} at step {step + 1} of epoch {epoch + 1}"
+                        if not good:
+                            raise RecpruneError(f"{where}; a smaller lr than {lr:g} may help")
+                        _put(params, model, good)
+                        say(f"{where}; the state after epoch {epoch} is kept")
+                        return model
+                    optimizer.step()
+                    total += float(value)
+                good = [tensor.detach().clone() for tensor in _held(params, model)]
+                say(f"epoch {epoch + 1}/{epochs}: loss {total / steps:.5f}")
+    finally:
+        close()
+        model.train(mode)
+    return model
+
+
+def trainable(model: nn.Module) -> tuple[list[Tensor], Callable[[], None]]:
+    """The float tensors to optimize in `model`, and a function that ends the training.
+
+    Until it is called, every read of a compact parameter depends on the floats behind it; it stores them the way the
+    parameter is stored, and drops all gradients.
+    """
+    tensors = list(model.parameters())
+    params: list[Tensor] = [tensor for tensor in tensors if tensor.requires_grad]
+    # Compact parameters are known by what they can do: this file is used by their adapter and does not import it.
+    compact: list[Any] = [tensor for tensor in tensors if hasattr(tensor, "open_")]
+    for tensor in compact:
+        params += tensor.open_()
+
+    def close() -> None:
+        for tensor in compact:
+            tensor.close_()
+        for tensor in params:
+            tensor.grad = None
+
+    return params, close
+
+
+def call(model: Any, batch: Any) -> Any:
+    """`model` on a batch: a tuple or list of arguments, a dict of named ones, or the one argument."""
+    if isinstance(batch, dict):
+        return model(**batch)
+    return model(*batch) if isinstance(batch, tuple | list) else model(batch)
+
+
+def _steps(batches: Collection[Any], epochs: int, lr: float, distill: float) -> int:
+    if not isinstance(epochs, int) or epochs < 1:
+        raise RecpruneError(f"epochs must be 1 or more, got {epochs}")
+    if not lr > 0 or not math.isfinite(lr):
+        raise RecpruneError(f"lr must be above 0, got {lr}")
+    if not 0 <= distill <= 1:
+        raise RecpruneError(f"distill must be in [0, 1], got {distill}")
+    try:
+        steps = len(batches)
+    except TypeError:
+        raise RecpruneError("retraining needs to know the number of batches; give a list or a DataLoader") from None
+    if not steps:
+        raise RecpruneError("there are no batches to train on")
+    return steps
+
+
+def _shuffled(batches: Collection[Any]) -> Iterator[Any]:
+    if not isinstance(batches, Sequence):
+        yield from batches
+        return
+    for i in torch.randperm(len(batches)).tolist():
+        yield batches[i]
+
+
+def _taught(model: nn.Module, teacher: nn.Module, batch: Any, loss: Loss, distill: float) -> Tensor:
+    calls: list[tuple[Any, Any, Any]] = []
+    handle = model.register_forward_hook(lambda _, *seen: calls.append(seen), with_kwargs=True)
+    try:
+        value = loss(model, batch)
+    finally:
+        handle.remove()
+    if not calls:
+        raise RecpruneError("distillation compares what model(...) gives, but the loss never calls the model itself")
+    apart = torch.zeros((), device=value.device)
+    for args, kwargs, output in calls:
+        with torch.no_grad():
+            wanted = teacher(*args, **kwargs)
+        for mine, theirs in zip(_floats(output), _floats(wanted), strict=True):
+            apart = apart + (mine - theirs).square().mean()
+    return (1 - distill) * value + distill * apart
+
+
+def _floats(output: Any) -> list[Tensor]:
+    if isinstance(output, Tensor):
+        return [output] if output.is_floating_point() else []
+    parts = output.values() if isinstance(output, dict) else output if isinstance(output, tuple | list) else ()
+    return [tensor for part in parts for tensor in _floats(part)]
+
+
+def _not_finite(value: Tensor, params: list[Tensor]) -> str:
+    if not math.isfinite(float(value)):
+        return f"the loss is {float(value)}"
+    grads = [param.grad for param in params if param.grad is not None]
+    return "" if all(bool(torch.isfinite(grad).all()) for grad in grads) else "a gradient is not finite"
+
+
+def _rescale(model: nn.Module) -> None:
+    for tensor in model.parameters():
+        if hasattr(tensor, "rescale_"):
+            tensor.rescale_()
+
+
+def _held(params: list[Tensor], model: nn.Module) -> list[Tensor]:
+    return [*params, *(buffer for buffer in model.buffers() if type(buffer) is Tensor)]
+
+
+def _put(params: list[Tensor], model: nn.Module, values: list[Tensor]) -> None:
+    with torch.no_grad():
+        for tensor, value in zip(_held(params, model), values, strict=True):
+            tensor.copy_(value)
