@@ -195,13 +195,9 @@ def binary(original, ratio, rng, bad=()):
     ]
     keys = ("parameter", "kind", "axes", "shape", "bytes_before", "bytes_after", "how")
     curves = []
-    for part, harm in (
-        ("pairs", 0.013),
-        ("book.factor", 0.004),
-        ("user.factor", 0.003),
-        ("hidden1", 0.0006),
-        ("work", 0.0),
-    ):
+    worth = {"bias": 0.09, "pairs": 0.013, "book.factor": 0.004, "user.factor": 0.003, "hidden1": 0.0006, "work": 0.0}
+    worth |= {f"title word {n}": 0.0002 for n in range(9)}
+    for part, harm in worth.items():
         keeps = (1.0, 0.5, 0.2, 0.1, 0.05, 0.0)
         points_ = [(k, -harm * (1 - k) ** 6 + 0.0001 * float(rng.normal())) for k in keeps]
         curves.append(
@@ -269,6 +265,7 @@ def binary(original, ratio, rng, bad=()):
                 "The tables of ids hold 78 % of the bytes and are worth .0031 AUC.",
                 "The statistics of pairs hold 9 % of the bytes and are worth .0131 AUC.",
                 "62 % of the books were read once.",
+                *(f"title word {n}: 9 of 16 directions hold 95 % of its variance" for n in range(14)),
             ],
             "blocks": [
                 {

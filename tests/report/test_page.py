@@ -212,3 +212,16 @@ def test_writing_is_whole_or_not_at_all(summary, tmp_path):
         write_report({**summary, "tasks": {}}, path)
     assert path.read_text(encoding="utf-8") == text
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
+
+
+def test_many_curves_and_findings_are_folded_not_lost(summary):
+    task = summary["tasks"]["like"]
+    found = Page(render_report(summary | {"tasks": {"like": task}}))
+    parts = [
+        a["aria-label"].split(":")[0] for n, a in found.elements if n == "svg" and "kept" in a.get("aria-label", "")
+    ]
+    assert sorted(parts) == sorted(curve["part"] for curve in task["sensitivity"])
+    assert parts[:4] == ["bias", "pairs", "book.factor", "user.factor"]  # the most harmful first
+    assert f"{len(parts) - 12} curves of less harm" in found.text
+    assert all(line in found.text for line in task["analysis"]["findings"])
+    assert f"{len(task['analysis']['findings']) - 12} findings more" in found.text

@@ -10,6 +10,7 @@ from recprune.report.words import count, interval, metric_name, micros, number, 
 __all__ = ["analysis", "frontier", "notes", "peers", "readers", "scoring", "sensitivity"]
 
 Task = Mapping[str, Any]
+_SHOWN = 12
 
 
 def frontier(task: Task) -> str:
@@ -69,6 +70,8 @@ def _flip(value: Mapping[str, float]) -> dict[str, float]:
 def _change(value: Mapping[str, float] | None) -> str:
     if value is None:
         return ""
+    if value["low"] == value["high"]:
+        return signed(value["value"])
     return f'{signed(value["value"])} <span class="ci">({interval(value, sign=True)})</span>'
 
 
@@ -112,21 +115,30 @@ def sensitivity(task: Task) -> str:
     curves = task.get("sensitivity", [])
     if not curves:
         return ""
-    values = [p["difference"] for curve in curves for p in curve["points"]]
-    low, high = min(*values, 0.0), max(*values, 0.0)
-    if high - low < 1e-9:
-        low = -1e-4
-    curves = sorted(curves, key=lambda c: min(p["difference"] for p in c["points"]))
-    figures = "".join(
+    curves = sorted(curves, key=_harm)
+    harms = [_harm(curve) for curve in curves]
+    # One table at two bits must not press all other curves flat: the scale ends at four times the third worst.
+    low = min(max(harms[0], 4 * harms[min(2, len(harms) - 1)]), -1e-4)
+    high = max(0.0, *(p["difference"] for curve in curves for p in curve["points"]))
+    figures = [
         f'<figure class="card"><figcaption><b>{esc(curve["part"])}</b> <small>{esc(metric_name(curve["metric"]))}'
         f"{', ' + esc(curve['how']) if 'how' in curve else ''}</small></figcaption>"
         f"{sensitivity_chart(curve, low, high)}</figure>"
         for curve in curves
-    )
-    return (
+    ]
+    html = (
         "<p>Quality on validation when one part alone is cut and nothing is retrained; all curves on one scale, "
-        f'the most harmful first.</p><div class="grid3">{figures}</div>'
+        f'the most harmful first.</p><div class="grid3">{"".join(figures[:_SHOWN])}</div>'
     )
+    if len(figures) > _SHOWN:
+        more = plural(len(figures) - _SHOWN, "curve")
+        grid = f'<div class="grid3">{"".join(figures[_SHOWN:])}</div>'
+        html += f"<details><summary>{more} of less harm</summary>{grid}</details>"
+    return html
+
+
+def _harm(curve: Mapping[str, Any]) -> float:
+    return min(float(p["difference"]) for p in curve["points"])
 
 
 def analysis(task: Task) -> str:
@@ -134,7 +146,11 @@ def analysis(task: Task) -> str:
     found = task.get("analysis", {})
     html = ""
     if found.get("findings"):
-        html += "<ul>" + "".join(f"<li>{esc(line)}</li>" for line in found["findings"]) + "</ul>"
+        lines = [f"<li>{esc(line)}</li>" for line in found["findings"]]
+        html += f"<ul>{''.join(lines[:_SHOWN])}</ul>"
+        if len(lines) > _SHOWN:
+            more = plural(len(lines) - _SHOWN, "finding")
+            html += f"<details><summary>{more} more</summary><ul>{''.join(lines[_SHOWN:])}</ul></details>"
     if found.get("blocks"):
         rows = [
             (

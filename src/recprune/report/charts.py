@@ -108,7 +108,7 @@ def _forest_row(name: str, small: str, metric: Mapping[str, Any], limit: float) 
 
 def sensitivity_chart(curve: Mapping[str, Any], low: float, high: float) -> str:
     """Quality on validation as one part shrinks: difference against the fraction kept, in even steps."""
-    width, height, left, right, top, bottom = 320, 190, 46, 12, 10, 34
+    width, height, left, right, top, bottom = 320, 196, 46, 16, 10, 42
     points = sorted(curve["points"], key=lambda p: -p["keep"])
     low -= 0.06 * (high - low)
     ticks = _ticks(low, high, 4)
@@ -128,12 +128,17 @@ def sensitivity_chart(curve: Mapping[str, Any], low: float, high: float) -> str:
     line = " ".join(f"{x(i):.1f},{y(p['difference']):.1f}" for i, p in enumerate(points))
     svg.append(f'<polyline class="ours-line" points="{line}"/>')
     for i, p in enumerate(points):
-        svg.append(
-            f'<circle class="ours" cx="{x(i):.1f}" cy="{y(p["difference"]):.1f}" r="4">'
-            f"<title>{_percent(p['keep'])} kept: {signed(p['difference'])}</title></circle>"
-        )
-        anchor = "end" if i == len(points) - 1 and i else "middle"
-        svg.append(f'<text x="{x(i):.1f}" y="{height - 18}" text-anchor="{anchor}">{_percent(p["keep"])}</text>')
+        title = f"<title>{_percent(p['keep'])} kept: {signed(p['difference'])}</title>"
+        cx, cy = x(i), y(p["difference"])
+        if p["difference"] < low:
+            # Off the common scale: an arrow on the edge, the last with its number.
+            svg.append(f'<path class="off" d="M{cx - 5:.1f} {cy - 4:.1f}h10l-5 8z">{title}</path>')
+            if i == len(points) - 1:
+                text = signed(p["difference"], 3)
+                svg.append(f'<text x="{cx + 5:.1f}" y="{cy - 8:.1f}" text-anchor="end">{text}</text>')
+        else:
+            svg.append(f'<circle class="ours" cx="{cx:.1f}" cy="{cy:.1f}" r="4">{title}</circle>')
+        svg.append(f'<text x="{x(i):.1f}" y="{height - 21}" text-anchor="middle">{_percent(p["keep"])}</text>')
     svg.append(f'<text class="dim" x="{(left + width - right) / 2}" y="{height - 3}" text-anchor="middle">kept</text>')
     spoken = "; ".join(f"{_percent(p['keep'])} kept {signed(p['difference'])}" for p in points)
     return _svg(width, height, f"{curve['part']}: {spoken}", svg)

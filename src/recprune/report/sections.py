@@ -23,6 +23,7 @@ from recprune.report.words import (
 __all__ = ["SECTIONS"]
 
 Task = Mapping[str, Any]
+_SHOWN = 15
 
 
 def asked(task: Task) -> str:
@@ -164,7 +165,11 @@ def where_bytes_went(task: Task) -> str:
         for part in sorted(plan, key=lambda p: -int(p["bytes_before"]))
     ]
     head = ("Parameter, statistic or vocabulary", "Before", "After", "Smaller by", "", "What was done")
-    return html + html_table("Every part of the model, largest first", head, lines, (1, 2, 3))
+    html += html_table("The parts of the model, largest first", head, lines[:_SHOWN], (1, 2, 3))
+    if len(lines) > _SHOWN:
+        table = html_table("The smaller parts of the model", head, lines[_SHOWN:], (1, 2, 3))
+        html += f"<details><summary>{plural(len(lines) - _SHOWN, 'smaller part')}</summary>{table}</details>"
+    return html
 
 
 def _shape(part: Mapping[str, Any]) -> str:
