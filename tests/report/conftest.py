@@ -193,7 +193,7 @@ def binary(original, ratio, rng, bad=()):
         ("vocabulary of users", "vocabulary", ["user"], [77_805], 190_000, 9_000, "delta-coded"),
         ("vocabulary of books", "vocabulary", ["book"], [185_973], 2_050_000, 21_000, "ids of dropped rows are gone"),
     ]
-    keys = ("parameter", "kind", "axes", "shape", "bytes_before", "bytes_after", "how")
+    keys = ("part", "kind", "axes", "shape", "bytes_before", "bytes_after", "how")
     curves = []
     worth = {"bias": 0.09, "pairs": 0.013, "book.factor": 0.004, "user.factor": 0.003, "hidden1": 0.0006, "work": 0.0}
     worth |= {f"title word {n}": 0.0002 for n in range(9)}
@@ -395,7 +395,7 @@ def ranking(rng):
         },
         "plan": [
             {
-                "parameter": "item_item",
+                "part": "item_item",
                 "kind": "table",
                 "shape": [12_524, 12_524],
                 "axes": ["book", "book"],

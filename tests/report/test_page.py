@@ -8,7 +8,7 @@ from recprune.errors import RecpruneError
 from recprune.report import render_report, write_report
 from recprune.report.charts import byte_bars, forest, frontier_chart
 from recprune.report.html import esc
-from recprune.report.words import headline, worse_slices
+from recprune.report.words import headline, size, worse_slices
 
 VOID = {"meta", "br", "line", "circle", "path", "rect", "polyline", "polygon"}
 
@@ -147,9 +147,20 @@ def test_what_goes_beyond_the_scale_gets_an_arrow():
 
 
 def test_bytes_bars_are_to_scale():
-    bars = byte_bars({"table": 900, "vocabulary": 100}, {"table": 5, "vocabulary": 5})
+    bars = byte_bars([("tables", 900, 5), ("gone", 0, 0), ("<ids>", 100, 5)])
     assert [float(x) for x in re.findall(r"width:([\d.]+)%", bars)] == [90.0, 10.0, 0.5, 0.5, 50.0, 50.0]
     assert "magnified 100 times" in bars
+    assert "&lt;ids&gt;: 100 B → 5 B" in bars
+
+
+def test_without_kinds_the_bars_show_the_largest_parts(summary):
+    task = summary["tasks"]["like"]
+    plan = [{key: value for key, value in part.items() if key != "kind"} for part in task["plan"]]
+    text = Page(render_report(summary | {"tasks": {"like": task | {"plan": plan}}})).text
+    largest = sorted(plan, key=lambda p: -p["bytes_before"])[:4]
+    rest = task["size"]["original"]["disk_bytes"] - sum(p["bytes_before"] for p in largest)
+    assert f"the rest of the files: {size(rest)} →" in text
+    assert f"{largest[3]['part']}: {size(largest[3]['bytes_before'])} →" in text
 
 
 def test_the_frontier_has_a_mark_for_each_point(summary):

@@ -8,42 +8,35 @@ from typing import Any
 from recprune.report.html import esc
 from recprune.report.words import number, signed, size
 
-__all__ = ["KINDS", "byte_bars", "forest", "frontier_chart", "sensitivity_chart"]
-
-KINDS = ("table", "statistic", "layer", "vocabulary", "other")
-_KIND_WORDS = {
-    "table": "tables of ids",
-    "statistic": "statistics by id",
-    "layer": "dense layers",
-    "vocabulary": "vocabularies",
-    "other": "the rest of the files",
-}
+__all__ = ["byte_bars", "forest", "frontier_chart", "sensitivity_chart"]
 
 
-def byte_bars(before: Mapping[str, int], after: Mapping[str, int]) -> str:
-    """Three bars of bytes by kind: the original, the compressed to the same scale, and the compressed magnified."""
-    total, small = sum(before.values()), sum(after.values())
+def byte_bars(groups: Sequence[tuple[str, int, int]]) -> str:
+    """Three bars of bytes: the original, the compressed to the same scale, and the compressed magnified.
+
+    `groups`: at most five of (name, bytes before, bytes after).
+    """
+    total, small = sum(g[1] for g in groups), sum(g[2] for g in groups)
     if not total or not small:
         return ""
 
-    def bar(parts: Mapping[str, int], whole: float) -> str:
+    def bar(side: int, whole: float) -> str:
         return "".join(
-            f'<span class="seg k-{kind}" style="width:{100 * parts.get(kind, 0) / whole:.3f}%"></span>'
-            for kind in KINDS
-            if parts.get(kind, 0)
+            f'<span class="seg k{i}" style="width:{100 * int(group[side]) / whole:.3f}%"></span>'
+            for i, group in enumerate(groups, 1)
+            if group[side]
         )
 
-    rows = [("Original", size(total), bar(before, total), "")]
+    rows = [("Original", size(total), bar(1, total), "")]
     if small < total:
-        rows.append(("Compressed, same scale", size(small), bar(after, total), " toscale"))
-        rows.append((f"Compressed, magnified {total / small:,.0f} times", size(small), bar(after, small), " magnified"))
+        rows.append(("Compressed, same scale", size(small), bar(2, total), " toscale"))
+        rows.append((f"Compressed, magnified {total / small:,.0f} times", size(small), bar(2, small), " magnified"))
     else:
-        rows.append(("Compressed", size(small), bar(after, small), ""))
+        rows.append(("Compressed", size(small), bar(2, small), ""))
     legend = "".join(
-        f'<li><span class="swatch k-{kind}"></span>{_KIND_WORDS[kind]}: '
-        f"{size(before.get(kind, 0))} → {size(after.get(kind, 0))}</li>"
-        for kind in KINDS
-        if before.get(kind) or after.get(kind)
+        f'<li><span class="swatch k{i}"></span>{esc(name)}: {size(before)} → {size(after)}</li>'
+        for i, (name, before, after) in enumerate(groups, 1)
+        if before or after
     )
     bars = "".join(
         f'<div class="barline"><div class="barname">{name} <b>{text}</b></div>'

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recprune.report.background import analysis, frontier, notes, peers, readers, scoring, sensitivity
-from recprune.report.charts import KINDS, byte_bars, forest
+from recprune.report.charts import byte_bars, forest
 from recprune.report.html import esc, html_table
 from recprune.report.words import (
     at_quality,
@@ -143,19 +143,11 @@ def where_bytes_went(task: Task) -> str:
     plan: Sequence[Mapping[str, Any]] = task.get("plan", [])
     if not plan:
         return html
-    before: dict[str, int] = dict.fromkeys(KINDS, 0)
-    after: dict[str, int] = dict.fromkeys(KINDS, 0)
-    for part in plan:
-        before[part.get("kind", "other")] += part["bytes_before"]
-        after[part.get("kind", "other")] += part["bytes_after"]
-    # What no parameter accounts for: manifest, graph, headers.
-    before["other"] += max(sizes["original"]["disk_bytes"] - sum(before.values()), 0)
-    after["other"] += max(sizes["compressed"]["disk_bytes"] - sum(after.values()), 0)
-    html += byte_bars(before, after)
+    html += byte_bars(_groups(plan, sizes["original"]["disk_bytes"], sizes["compressed"]["disk_bytes"]))
     most = max(part["bytes_before"] for part in plan) or 1
     lines = [
         (
-            f"<code>{esc(part['parameter'])}</code>" + _shape(part),
+            f"<code>{esc(part['part'])}</code>" + _shape(part),
             size(part["bytes_before"]),
             size(part["bytes_after"]),
             f"{times(part['bytes_before'] / part['bytes_after'])} ×" if part["bytes_after"] else "dropped",
@@ -170,6 +162,27 @@ def where_bytes_went(task: Task) -> str:
         table = html_table("The smaller parts of the model", head, lines[_SHOWN:], (1, 2, 3))
         html += f"<details><summary>{plural(len(lines) - _SHOWN, 'smaller part')}</summary>{table}</details>"
     return html
+
+
+_KINDS = {
+    "table": "tables of ids",
+    "statistic": "statistics by id",
+    "layer": "dense layers",
+    "vocabulary": "vocabularies",
+}
+
+
+def _groups(plan: Sequence[Mapping[str, Any]], before: int, after: int) -> list[tuple[str, int, int]]:
+    """Bytes by kind, or, where no kinds are given, of the four largest parts; the last group is the rest of the files."""
+    chosen: list[tuple[str, list[Mapping[str, Any]]]]
+    if any("kind" in part for part in plan):
+        chosen = [(word, [p for p in plan if p.get("kind") == kind]) for kind, word in _KINDS.items()]
+    else:
+        chosen = [(p["part"], [p]) for p in sorted(plan, key=lambda p: -int(p["bytes_before"]))[:4]]
+    groups = [(n, sum(p["bytes_before"] for p in ps), sum(p["bytes_after"] for p in ps)) for n, ps in chosen]
+    # What no part accounts for is counted too: manifest, graph, headers.
+    rest = max(before - sum(g[1] for g in groups), 0), max(after - sum(g[2] for g in groups), 0)
+    return [*groups, ("the rest of the files", *rest)]
 
 
 def _shape(part: Mapping[str, Any]) -> str:
