@@ -6,13 +6,10 @@ import io
 import numpy as np
 import pytest
 import torch
-from foreign import ITEMS, NAMES, USERS, WIDTH, Raw, Tied, model_and_input
-from torch import nn
+from foreign import NAMES, model_and_input
 
-from recprune.adapters import adapter_for
 from recprune.adapters.compact import CompactTensor
-from recprune.adapters.torch import Batches, TorchAdapter
-from recprune.errors import RecpruneError
+from recprune.adapters.torch import TorchAdapter
 from recprune.weights import Dense, LowRank, Quantized, Rows, Stacked
 
 

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from recprune.adapters.compact import CompactTensor
 from recprune.adapters.reads import ReadCounter
+from recprune.context import Context
 from recprune.errors import RecpruneError, unknown
-from recprune.pruning.step import Trainer
 from recprune.recovery.finetune import call, finetune
+from recprune.snapshot import Snapshot
 from recprune.weights import Dense, Encoding, Param, Weights
 
 __all__ = ["Batches", "TorchAdapter"]
@@ -69,7 +70,11 @@ class TorchAdapter:
     protected: Mapping[str, Sequence[int]] = field(default_factory=dict)
     caches: tuple[str, ...] = ()
 
-    def read(self, model: Model) -> Weights:
+    def read(self, model: Model) -> Snapshot:
+        """The model's arrays, without a graph (see `arrays`)."""
+        return Snapshot(self.arrays(model))
+
+    def arrays(self, model: Model) -> Weights:
         """The model's arrays, as views of its memory where they are plain. Raises RecpruneError for NaN or infinity."""
         groups = _groups(model)
         names = [name for group in groups for name in group.names]
@@ -99,7 +104,7 @@ class TorchAdapter:
 
     def rebuild(self, model: Model, weights: Weights) -> Model:
         """A model of the same class and calls that holds `weights`; nothing of its memory is the given model's."""
-        given = self.read(model)
+        given = self.arrays(model)
         for name in given:
             if name not in weights:
                 raise RecpruneError(f"the weights lack parameter {name!r} of {type(model).__name__}")
@@ -123,12 +128,15 @@ class TorchAdapter:
         _resize(rebuilt, changed, given, weights)
         return rebuilt
 
-    def context(self, model: Model, data: Any = None) -> tuple[dict[str, npt.NDArray[np.int64]], Trainer | None]:
+    def context(
+        self, model: Model, data: Any = None, seed: int = 0, say: Callable[[str], None] = lambda line: None
+    ) -> Context:
         """Reads of each row by axis, and a trainer. `data`: `Batches`, or just the batches, or None for neither."""
         if data is None:
-            return {}, None
+            return Context(seed=seed, say=say)
         batches = data if isinstance(data, Batches) else Batches(data)
-        return self.count_reads(model, batches), _Trainer(self, model, batches)
+        reads = self.count_reads(model, batches)
+        return Context(reads, trainer=_Trainer(self, model, batches, seed), seed=seed, say=say)
 
     def count_reads(self, model: Model, data: Batches) -> dict[str, npt.NDArray[np.int64]]:
         """How often each row of each named row axis is looked up in one pass over the batches, by axis.
@@ -136,7 +144,7 @@ class TorchAdapter:
         Look-ups are counted wherever they happen (`F.embedding`, `F.embedding_bag`, `index_select`, indexing); reading
         a whole table counts for no row. The model runs in evaluation mode, as a copy that shares its parameters.
         """
-        weights = self.read(model)
+        weights = self.arrays(model)
         twin = _twin(model)
         counter = ReadCounter({g.name: g.tensor for g in _groups(model)})
         _each(twin, data, counter)
@@ -154,7 +162,7 @@ class TorchAdapter:
         first batch (1e-5 of the largest value). It catches axes declared in a wrong order, which run without error.
         """
         batches = data if isinstance(data, Batches) else Batches(data)
-        given = self.read(model)
+        given = self.arrays(model)
         for axis in given.atoms():
             size = weights.sizes.get(axis, 0)
             if size == given.sizes[axis]:
@@ -196,13 +204,14 @@ class _Trainer:
     adapter: TorchAdapter
     model: Model
     data: Batches
+    seed: int = 0
 
     def __call__(self, weights: Weights, settings: Mapping[str, Any], say: Callable[[str], None]) -> Weights:
         if self.data.loss is None:
             raise RecpruneError(
                 "retraining needs a loss; give Batches(batches, loss) with loss(model, batch) -> scalar"
             )
-        known = ("epochs", "lr", "distill", "seed")
+        known = ("epochs", "lr", "distill")
         for name in settings:
             if name not in known:
                 raise unknown("setting of retraining", name, known)
@@ -210,8 +219,10 @@ class _Trainer:
         teacher = _twin(self.model) if chosen.get("distill") else None
         rebuilt = self.adapter.rebuild(self.model, weights)
         with _pure(teacher):
-            tuned = finetune(rebuilt, self.data.batches, self.data.loss, teacher=teacher, progress=say, **chosen)
-        fresh = self.adapter.read(tuned)
+            tuned = finetune(
+                rebuilt, self.data.batches, self.data.loss, teacher=teacher, seed=self.seed, progress=say, **chosen
+            )
+        fresh = self.adapter.arrays(tuned)
         for name, param in weights.items():
             value = fresh[name].value
             if isinstance(param.value, Dense):
@@ -370,7 +381,7 @@ def _zeroed(weights: Weights, axis: str, gone: npt.NDArray[np.int64]) -> Weights
         values = weights[name].value.decode().copy()
         for i, expression in enumerate(weights[name].axes):
             if axis in expression.replace("*", "+").split("+"):
-                values[(slice(None),) * i + (weights._positions(expression, axis, gone),)] = 0
+                values[(slice(None),) * i + (weights.positions(expression, axis, gone),)] = 0
         weights = weights.replace(name, Dense(values))
     return weights
 

@@ -30,6 +30,7 @@ def finetune(
     distill: float = 0.5,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
+    validate: Callable[[nn.Module], float] | None = None,
 ) -> nn.Module:
     """A retrained copy of `model`, stored the way it was.
 
@@ -40,6 +41,8 @@ def finetune(
 
     `loss(model, batch)` gives the scalar to minimize. With a `teacher`, it is `(1 - distill) * loss + distill * mean
     squared difference between the outputs of both` for each call of the model (Ba and Caruana 2014).
+    With `validate`, which gives the quality of a model (the higher the better), the state of the best epoch is kept; the
+    state before the first epoch counts too, so that retraining never makes it worse.
     A loss or gradient that is not finite ends the training with the state after the last whole epoch; where there is
     none, RecpruneError names the step.
     """
@@ -56,6 +59,10 @@ def finetune(
             torch.manual_seed(seed)
             model.train()
             optimizer = torch.optim.Adam(params, lr=lr)
+            best = _validated(model, validate)
+            if validate is not None:
+                good = [tensor.detach().clone() for tensor in _held(params, model)]
+                say(f"before: {best:.5f} on validation")
             for epoch in range(epochs):
                 if epoch:
                     _rescale(model)
@@ -76,8 +83,13 @@ def finetune(
                         return model
                     optimizer.step()
                     total += float(value)
-                good = [tensor.detach().clone() for tensor in _held(params, model)]
-                say(f"epoch {epoch + 1}/{epochs}: loss {total / steps:.5f}")
+                quality = _validated(model, validate)
+                judged = "" if validate is None else f", {quality:.5f} on validation"
+                say(f"epoch {epoch + 1}/{epochs}: loss {total / steps:.5f}{judged}")
+                if validate is None or quality > best:
+                    best = quality
+                    good = [tensor.detach().clone() for tensor in _held(params, model)]
+            _put(params, model, good)
     finally:
         close()
         model.train(mode)
@@ -173,6 +185,17 @@ def _rescale(model: nn.Module) -> None:
     for tensor in model.parameters():
         if hasattr(tensor, "rescale_"):
             tensor.rescale_()
+
+
+def _validated(model: nn.Module, validate: Callable[[nn.Module], float] | None) -> float:
+    if validate is None:
+        return 0.0
+    mode = model.training
+    model.eval()
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        quality = float(validate(model))
+    model.train(mode)
+    return quality
 
 
 def _held(params: list[Tensor], model: nn.Module) -> list[Tensor]:
