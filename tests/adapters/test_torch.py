@@ -6,14 +6,11 @@ import io
 import numpy as np
 import pytest
 import torch
-from foreign import ITEMS, NAMES, USERS, WIDTH, Raw, Tied, model_and_input
-from torch import nn
 
-from recprune.adapters import adapter_for
 from recprune.adapters.compact import CompactTensor
-from recprune.adapters.torch import Batches, TorchAdapter
-from recprune.errors import RecpruneError
+from recprune.adapters.torch import TorchAdapter
 from recprune.weights import Dense, LowRank, Quantized, Rows, Stacked
+from tests.adapters.foreign import NAMES, model_and_input
 
 
 def rows_of(array, inner):
@@ -108,7 +105,7 @@ def test_a_rebuilt_model_is_the_model_with_decoded_weights(name, encode):
     model, args = model_and_input(name)
     before = copy.deepcopy(model.state_dict())
     adapter = TorchAdapter()
-    weights = encoded(adapter.read(model), encode)
+    weights = encoded(adapter.read(model).weights, encode)
     rebuilt, plain = adapter.rebuild(model, weights), adapter.rebuild(model, decoded(weights))
 
     assert type(rebuilt) is type(model)
@@ -123,9 +120,9 @@ def test_a_rebuilt_model_is_the_model_with_decoded_weights(name, encode):
 
     after = model.state_dict()
     assert all(torch.equal(after[key], before[key]) for key in before)
-    assert held(rebuilt) == held(model) - adapter.read(model).nbytes + weights.nbytes < held(model)
+    assert held(rebuilt) == held(model) - adapter.read(model).weights.nbytes + weights.nbytes < held(model)
 
-    again = adapter.read(rebuilt)
+    again = adapter.read(rebuilt).weights
     assert all(again[n].value.nbytes == param.nbytes for n, param in weights.items())
     file = io.BytesIO()
     torch.save(rebuilt.state_dict(), file)

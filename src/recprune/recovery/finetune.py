@@ -24,6 +24,7 @@ def finetune(
     batches: Collection[Any],
     loss: Loss,
     *,
+    valid: Collection[Any] | None = None,
     epochs: int = 1,
     lr: float = 1e-3,
     teacher: nn.Module | None = None,
@@ -40,44 +41,61 @@ def finetune(
 
     `loss(model, batch)` gives the scalar to minimize. With a `teacher`, it is `(1 - distill) * loss + distill * mean
     squared difference between the outputs of both` for each call of the model (Ba and Caruana 2014).
-    A loss or gradient that is not finite ends the training with the state after the last whole epoch; where there is
-    none, RecpruneError names the step.
+    With `valid`, batches of the same kind, the epoch with the least mean loss on them is what comes back, or the model
+    as it was where none was better. A loss or gradient that is not finite ends the training with the last good state;
+    in the first epoch there is none, and RecpruneError names the step.
     """
     steps = _steps(batches, epochs, lr, distill)
     say = progress or (lambda line: None)
-    model = copy.deepcopy(model)
+    model, start = copy.deepcopy(model), model
     mode = model.training
     params, close = trainable(model)
     if not params:
+        close()
         raise RecpruneError(f"{type(model).__name__} has no parameter to train")
+    best = math.inf
     good: list[Tensor] = []
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model.train()
+            if valid is not None:
+                best = _mean_loss(model, valid, loss)
+                say(f"before: validation loss {best:.5f}")
             optimizer = torch.optim.Adam(params, lr=lr)
             for epoch in range(epochs):
-                if epoch:
-                    _rescale(model)
-                total = 0.0
+                model.train()
+                total, wrong = 0.0, ""
                 for step, batch in enumerate(_shuffled(batches)):
                     done = (epoch * steps + step + 0.5) / (epochs * steps)
-                    optimizer.param_groups[0]["lr"] = lr * min(done / _WARM, (1 - done) / (1 - _WARM))
+                    optimizer.param_groups[0]["lr"] = lr * min(done / _WARM, (1 - done) / (1 - _WARM), 1.0)
                     optimizer.zero_grad()
                     value = loss(model, batch) if teacher is None else _taught(model, teacher, batch, loss, distill)
                     value.backward()  # type: ignore[no-untyped-call]
                     wrong = _not_finite(value, params)
                     if wrong:
-                        where = f"{wrong} at step {step + 1} of epoch {epoch + 1}"
-                        if not good:
-                            raise RecpruneError(f"{where}; a smaller lr than {lr:g} may help")
-                        _put(params, model, good)
-                        say(f"{where}; the state after epoch {epoch} is kept")
-                        return model
+                        wrong += f" at step {step + 1} of epoch {epoch + 1}"
+                        break
                     optimizer.step()
                     total += float(value)
-                good = [tensor.detach().clone() for tensor in _held(params, model)]
-                say(f"epoch {epoch + 1}/{epochs}: loss {total / steps:.5f}")
+                if wrong:
+                    if epoch == 0:
+                        raise RecpruneError(f"{wrong}; a smaller lr than {lr:g} may help")
+                    say(f"{wrong}: stopped, the last good state is kept")
+                    break
+                _rescale(model)
+                line = f"epoch {epoch + 1}/{epochs}: loss {total / steps:.5f}"
+                now = -float(epoch + 1)  # without validation the last epoch is the best
+                if valid is not None:
+                    now = _mean_loss(model, valid, loss)
+                    line += f", validation loss {now:.5f}"
+                if now < best:
+                    best, good = now, [tensor.detach().clone() for tensor in _held(params, model)]
+                say(line)
+            if not good:
+                say("no epoch was better than the model as it was, which is kept")
+                return copy.deepcopy(start)
+            _put(params, model, good)
+            _rescale(model)
     finally:
         close()
         model.train(mode)
@@ -127,6 +145,13 @@ def _steps(batches: Collection[Any], epochs: int, lr: float, distill: float) -> 
     if not steps:
         raise RecpruneError("there are no batches to train on")
     return steps
+
+
+def _mean_loss(model: nn.Module, batches: Collection[Any], loss: Loss) -> float:
+    model.eval()
+    with torch.no_grad():
+        losses = [float(loss(model, batch)) for batch in batches]
+    return sum(losses) / max(len(losses), 1)
 
 
 def _shuffled(batches: Collection[Any]) -> Iterator[Any]:
