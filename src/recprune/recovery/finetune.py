@@ -39,8 +39,9 @@ def finetune(
     rises over the first tenth of the steps and then falls to zero. `batches`: a list, whose order is shuffled each
     epoch, or a DataLoader.
 
-    `loss(model, batch)` gives the scalar to minimize. With a `teacher`, it is `(1 - distill) * loss + distill * mean
-    squared difference between the outputs of both` for each call of the model (Ba and Caruana 2014).
+    `loss(model, batch)` gives the scalar to minimize. With a `teacher`, it is `(1 - distill) * loss + distill * d`,
+    where d is the mean squared difference between the outputs of both, in units of the teacher's variance, for each call
+    of the model (Ba and Caruana 2014).
     With `valid`, batches of the same kind, the epoch with the least mean loss on them is what comes back, or the model
     as it was where none was better. A loss or gradient that is not finite ends the training with the last good state;
     in the first epoch there is none, and RecpruneError names the step.
@@ -76,7 +77,7 @@ def finetune(
                         wrong += f" at step {step + 1} of epoch {epoch + 1}"
                         break
                     optimizer.step()
-                    total += float(value)
+                    total += value.item()
                 if wrong:
                     if epoch == 0:
                         raise RecpruneError(f"{wrong}; a smaller lr than {lr:g} may help")
@@ -150,7 +151,7 @@ def _steps(batches: Collection[Any], epochs: int, lr: float, distill: float) -> 
 def _mean_loss(model: nn.Module, batches: Collection[Any], loss: Loss) -> float:
     model.eval()
     with torch.no_grad():
-        losses = [float(loss(model, batch)) for batch in batches]
+        losses = [loss(model, batch).item() for batch in batches]
     return sum(losses) / max(len(losses), 1)
 
 
@@ -176,7 +177,9 @@ def _taught(model: nn.Module, teacher: nn.Module, batch: Any, loss: Loss, distil
         with torch.no_grad():
             wanted = teacher(*args, **kwargs)
         for mine, theirs in zip(_floats(output), _floats(wanted), strict=True):
-            apart = apart + (mine - theirs).square().mean()
+            # In units of the teacher's variance, so that one `distill` serves probabilities and wide logits alike.
+            spread = theirs.var(correction=0).clamp(min=1e-6)
+            apart = apart + (mine - theirs).square().mean() / spread
     return (1 - distill) * value + distill * apart
 
 
@@ -188,8 +191,8 @@ def _floats(output: Any) -> list[Tensor]:
 
 
 def _not_finite(value: Tensor, params: list[Tensor]) -> str:
-    if not math.isfinite(float(value)):
-        return f"the loss is {float(value)}"
+    if not math.isfinite(value.item()):
+        return f"the loss is {value.item()}"
     grads = [param.grad for param in params if param.grad is not None]
     return "" if all(bool(torch.isfinite(grad).all()) for grad in grads) else "a gradient is not finite"
 
