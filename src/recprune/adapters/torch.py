@@ -85,13 +85,14 @@ class TorchAdapter:
             value = _encoding(group.name, group.tensor)
             axes: Sequence[str] = [""] * len(value.shape)
             protected: set[int] = set()
-            # The first name counts where several are given axes.
+            # Of several names the first counts, and what is declared before what is known of the module.
             for name in reversed(group.names):
                 if name in rows:
                     axes = [rows[name][0], *axes[1:]]
                     protected |= set(rows[name][1])
-                axes = self.axes.get(name, axes)
                 protected |= set(self.protected.get(name, ()))
+            for name in reversed(group.names):
+                axes = self.axes.get(name, axes)
             try:
                 params[group.name] = Param(
                     tuple(axes), value, tuple(sorted(protected)), group.trained, has_unknown=False
