@@ -221,10 +221,10 @@ class _Trainer:
             )
         fresh = self.adapter.read(tuned).weights
         for name, param in weights.items():
-            if param.trained:
-                value = fresh[name].value
-                plain = isinstance(param.value, Dense) and isinstance(value, Dense)
-                weights = weights.replace(name, param.value.recode(value.decode()) if plain else value)
+            # Buffers too: normalization keeps its running means there.
+            value = fresh[name].value
+            plain = isinstance(param.value, Dense) and isinstance(value, Dense)
+            weights = weights.replace(name, param.value.recode(value.decode()) if plain else value)
         return weights
 
 
