@@ -21,7 +21,7 @@ from recprune.recommenders.features import SEPARATOR, Encoded, Features
 from recprune.recommenders.like import LikeData, soft_targets
 from recprune.recommenders.statistics import STATISTICS
 from recprune.recommenders.tables import TableModel
-from recprune.recommenders.training import auc, predict, tensors
+from recprune.recommenders.training import predict, tensors
 from recprune.recovery.finetune import finetune
 from recprune.snapshot import Snapshot
 from recprune.weights import Encoding, LowRank, Param, Rows, Weights
@@ -42,7 +42,7 @@ class TableAdapter:
 
     def read(self, model: TableModel) -> Snapshot:
         """The model's arrays with their axes, its graph, and the ids of its tables."""
-        given = TorchAdapter().arrays(model)
+        given = TorchAdapter().read(model).weights
         features = model.features
         params: dict[str, Param] = {}
         inputs = "+".join(_input_axes(model))
@@ -67,7 +67,7 @@ class TableAdapter:
 
     def rebuild(self, model: TableModel, weights: Weights) -> TableModel:
         """A model of the same class over smaller tables; ids that it drops read the out-of-vocabulary row."""
-        given = TorchAdapter().arrays(model)
+        given = TorchAdapter().read(model).weights
         params = {}
         for name, param in weights.items():
             value = param.value
@@ -75,7 +75,7 @@ class TableAdapter:
                 stored = given[name].shape[0]
                 value = value.cut(0, np.append(np.arange(stored - 1), param.shape[0] - 1))
             params[name] = Param(("",) * len(param.shape), value, (), param.trained)
-        rebuilt: TableModel = TorchAdapter().rebuild(model, Weights(params))  # type: ignore[assignment]
+        rebuilt: TableModel = TorchAdapter().rebuild(model, Weights(params))
         return rebuilt
 
     def context(self, model: TableModel, data: LikeData | None, seed: int, say: Callable[[str], None]) -> Context:
@@ -211,22 +211,20 @@ class _Trainer:
     def __call__(self, weights: Weights, settings: Mapping[str, Any], say: Callable[[str], None]) -> Weights:
         """Weights stored as before, with the values of the epoch that was best on validation (or those given)."""
         smaller = self.adapter.rebuild(self.model, weights)
-        liked = self.model.features.settings.liked
-        targets = soft_targets(self.data.train["rating"].to_numpy(), liked, 0.5)
+        features = self.model.features
+        targets = soft_targets(self.data.train["rating"].to_numpy(), features.settings.liked, 0.5)
         if settings["distill"]:
             taught = predict(self.model, self.train)
             targets = ((1 - settings["distill"]) * targets + settings["distill"] * taught).astype(np.float32)
-        valid = self.model.features.encode(self.data.valid)
-        batches = _Batches(_as_stored(self.train, weights), targets, 1024)
         best = finetune(
             smaller,
-            batches,
+            _Batches(_as_stored(self.train, weights), targets, 1024),
             _loss,
+            valid=_Batches(features.encode(self.data.valid), self.data.labels["valid"], 8192),
             epochs=settings["epochs"],
             lr=settings["lr"],
             seed=self.seed,
             progress=say,
-            validate=lambda model: auc(self.data.labels["valid"], predict(model, valid)),
         )
         fresh = self.adapter.read(best).weights  # type: ignore[arg-type]
         return Weights(
@@ -241,7 +239,7 @@ class _Trainer:
 def _loss(model: Any, batch: tuple[dict[str, Tensor], Tensor]) -> Tensor:
     rows, targets = batch
     loss = F.binary_cross_entropy_with_logits(model(rows), targets)
-    total: Tensor = loss + model.penalty() / len(targets)
+    total: Tensor = loss + model.penalty() / len(targets) if model.training else loss
     return total
 
 

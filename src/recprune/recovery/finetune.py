@@ -24,13 +24,13 @@ def finetune(
     batches: Collection[Any],
     loss: Loss,
     *,
+    valid: Collection[Any] | None = None,
     epochs: int = 1,
     lr: float = 1e-3,
     teacher: nn.Module | None = None,
     distill: float = 0.5,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
-    validate: Callable[[nn.Module], float] | None = None,
 ) -> nn.Module:
     """A retrained copy of `model`, stored the way it was.
 
@@ -39,57 +39,64 @@ def finetune(
     rises over the first tenth of the steps and then falls to zero. `batches`: a list, whose order is shuffled each
     epoch, or a DataLoader.
 
-    `loss(model, batch)` gives the scalar to minimize. With a `teacher`, it is `(1 - distill) * loss + distill * mean
-    squared difference between the outputs of both` for each call of the model (Ba and Caruana 2014).
-    With `validate`, which gives the quality of a model (the higher the better), the state of the best epoch is kept; the
-    state before the first epoch counts too, so that retraining never makes it worse.
-    A loss or gradient that is not finite ends the training with the state after the last whole epoch; where there is
-    none, RecpruneError names the step.
+    `loss(model, batch)` gives the scalar to minimize. With a `teacher`, it is `(1 - distill) * loss + distill * d`,
+    where d is the mean squared difference between the outputs of both, in units of the teacher's variance, for each call
+    of the model (Ba and Caruana 2014).
+    With `valid`, batches of the same kind, the epoch with the least mean loss on them is what comes back, or the model
+    as it was where none was better. A loss or gradient that is not finite ends the training with the last good state;
+    in the first epoch there is none, and RecpruneError names the step.
     """
     steps = _steps(batches, epochs, lr, distill)
     say = progress or (lambda line: None)
-    model = copy.deepcopy(model)
+    model, start = copy.deepcopy(model), model
     mode = model.training
     params, close = trainable(model)
     if not params:
+        close()
         raise RecpruneError(f"{type(model).__name__} has no parameter to train")
+    best = math.inf
     good: list[Tensor] = []
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model.train()
+            if valid is not None:
+                best = _mean_loss(model, valid, loss)
+                say(f"before: validation loss {best:.5f}")
             optimizer = torch.optim.Adam(params, lr=lr)
-            best = _validated(model, validate)
-            if validate is not None:
-                good = [tensor.detach().clone() for tensor in _held(params, model)]
-                say(f"before: {best:.5f} on validation")
             for epoch in range(epochs):
-                if epoch:
-                    _rescale(model)
-                total = 0.0
+                model.train()
+                total, wrong = 0.0, ""
                 for step, batch in enumerate(_shuffled(batches)):
                     done = (epoch * steps + step + 0.5) / (epochs * steps)
-                    optimizer.param_groups[0]["lr"] = lr * min(done / _WARM, (1 - done) / (1 - _WARM))
+                    optimizer.param_groups[0]["lr"] = lr * min(done / _WARM, (1 - done) / (1 - _WARM), 1.0)
                     optimizer.zero_grad()
                     value = loss(model, batch) if teacher is None else _taught(model, teacher, batch, loss, distill)
                     value.backward()  # type: ignore[no-untyped-call]
                     wrong = _not_finite(value, params)
                     if wrong:
-                        where = f"{wrong} at step {step + 1} of epoch {epoch + 1}"
-                        if not good:
-                            raise RecpruneError(f"{where}; a smaller lr than {lr:g} may help")
-                        _put(params, model, good)
-                        say(f"{where}; the state after epoch {epoch} is kept")
-                        return model
+                        wrong += f" at step {step + 1} of epoch {epoch + 1}"
+                        break
                     optimizer.step()
-                    total += float(value)
-                quality = _validated(model, validate)
-                judged = "" if validate is None else f", {quality:.5f} on validation"
-                say(f"epoch {epoch + 1}/{epochs}: loss {total / steps:.5f}{judged}")
-                if validate is None or quality > best:
-                    best = quality
-                    good = [tensor.detach().clone() for tensor in _held(params, model)]
+                    total += value.item()
+                if wrong:
+                    if epoch == 0:
+                        raise RecpruneError(f"{wrong}; a smaller lr than {lr:g} may help")
+                    say(f"{wrong}: stopped, the last good state is kept")
+                    break
+                _rescale(model)
+                line = f"epoch {epoch + 1}/{epochs}: loss {total / steps:.5f}"
+                now = -float(epoch + 1)  # without validation the last epoch is the best
+                if valid is not None:
+                    now = _mean_loss(model, valid, loss)
+                    line += f", validation loss {now:.5f}"
+                if now < best:
+                    best, good = now, [tensor.detach().clone() for tensor in _held(params, model)]
+                say(line)
+            if not good:
+                say("no epoch was better than the model as it was, which is kept")
+                return copy.deepcopy(start)
             _put(params, model, good)
+            _rescale(model)
     finally:
         close()
         model.train(mode)
@@ -141,6 +148,13 @@ def _steps(batches: Collection[Any], epochs: int, lr: float, distill: float) -> 
     return steps
 
 
+def _mean_loss(model: nn.Module, batches: Collection[Any], loss: Loss) -> float:
+    model.eval()
+    with torch.no_grad():
+        losses = [loss(model, batch).item() for batch in batches]
+    return sum(losses) / max(len(losses), 1)
+
+
 def _shuffled(batches: Collection[Any]) -> Iterator[Any]:
     if not isinstance(batches, Sequence):
         yield from batches
@@ -163,7 +177,9 @@ def _taught(model: nn.Module, teacher: nn.Module, batch: Any, loss: Loss, distil
         with torch.no_grad():
             wanted = teacher(*args, **kwargs)
         for mine, theirs in zip(_floats(output), _floats(wanted), strict=True):
-            apart = apart + (mine - theirs).square().mean()
+            # In units of the teacher's variance, so that one `distill` serves probabilities and wide logits alike.
+            spread = theirs.var(correction=0).clamp(min=1e-6)
+            apart = apart + (mine - theirs).square().mean() / spread
     return (1 - distill) * value + distill * apart
 
 
@@ -175,8 +191,8 @@ def _floats(output: Any) -> list[Tensor]:
 
 
 def _not_finite(value: Tensor, params: list[Tensor]) -> str:
-    if not math.isfinite(float(value)):
-        return f"the loss is {float(value)}"
+    if not math.isfinite(value.item()):
+        return f"the loss is {value.item()}"
     grads = [param.grad for param in params if param.grad is not None]
     return "" if all(bool(torch.isfinite(grad).all()) for grad in grads) else "a gradient is not finite"
 
@@ -185,17 +201,6 @@ def _rescale(model: nn.Module) -> None:
     for tensor in model.parameters():
         if hasattr(tensor, "rescale_"):
             tensor.rescale_()
-
-
-def _validated(model: nn.Module, validate: Callable[[nn.Module], float] | None) -> float:
-    if validate is None:
-        return 0.0
-    mode = model.training
-    model.eval()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        quality = float(validate(model))
-    model.train(mode)
-    return quality
 
 
 def _held(params: list[Tensor], model: nn.Module) -> list[Tensor]:

@@ -26,12 +26,15 @@ class Param:
     last one fastest), or `""` for an axis of which nothing is known: it takes value steps, never structural ones.
     `protected` rows of axis 0 (padding, out-of-vocabulary) are never dropped or shared. `trained` is False for arrays
     that are counted from the log rather than learned (statistics by id): retraining leaves them alone.
+    `has_unknown`: the last protected row is the one that unknown ids read, so dropped ids may read it too; False where
+    every protected row means something else (padding, mask), which a shared row would overwrite.
     """
 
     axes: tuple[str, ...]
     value: Encoding
     protected: tuple[int, ...] = ()
     trained: bool = True
+    has_unknown: bool = True
 
     def __post_init__(self) -> None:
         if len(self.axes) != len(self.value.shape):

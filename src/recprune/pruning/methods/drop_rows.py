@@ -78,7 +78,7 @@ class DropRows(Step):
 
 def drop(param: Param, kept: npt.NDArray[np.bool_], shares: npt.NDArray[np.float64]) -> Param:
     """Store only the kept rows (boolean, one a row); the shared row is the mean of its readers weighted by `shares`."""
-    if param.protected:
+    if param.protected and param.has_unknown:
         shared = param.protected[-1]
     elif isinstance(param.value, Rows):
         shared = int(
