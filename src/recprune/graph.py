@@ -156,6 +156,9 @@ class Graph:
             if op.output in gone:
                 continue
             inputs = tuple(name for name in op.inputs if name not in gone)
+            if not inputs:  # what joins nothing is nothing
+                gone.add(op.output)
+                continue
             ops.append(Op(op.kind, op.output, inputs, op.params, op.attrs))
         read = {name for op in ops for name in op.inputs} | {self.output}
         # A look-up whose rows nobody takes any more goes too.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import lzma
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
-_XZ = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
+_XZ = [{"id": lzma.FILTER_LZMA2, "preset": 6}]
 
 
 class Lookup(Protocol):
@@ -108,6 +109,10 @@ class ExactVocabulary:
 
     def arrays(self) -> dict[str, Array]:
         """The groups, compressed."""
+        return self._compressed
+
+    @cached_property
+    def _compressed(self) -> dict[str, Array]:
         found = {}
         for i, group in enumerate(self.groups):
             if group.dtype.kind == "S":
