@@ -232,6 +232,7 @@ def test_an_empty_recipe_gives_an_equal_model_of_its_own_memory(name):
     theirs = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
     assert theirs.isdisjoint(t.untyped_storage().data_ptr() for t in (*rebuilt.parameters(), *rebuilt.buffers()))
     assert [p.requires_grad for p in rebuilt.parameters()] == [p.requires_grad for p in model.parameters()]
+    assert [type(b) for b in rebuilt.buffers()] == [type(b) for b in model.buffers()]
 
 
 def test_a_float_checkpoint_is_stored_the_way_the_model_stores():
