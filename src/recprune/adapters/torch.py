@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from recprune.adapters.compact import CompactTensor
 from recprune.adapters.modules import copied, groups, inside, left_out, resize, tables, twin
 from recprune.adapters.reads import ReadCounter
+from recprune.context import Context
 from recprune.errors import RecpruneError, unknown
-from recprune.pruning.step import Context
 from recprune.recovery.finetune import call, finetune
 from recprune.snapshot import Snapshot
 from recprune.weights import Dense, Encoding, Param, Weights
