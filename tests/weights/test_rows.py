@@ -55,7 +55,11 @@ def test_bitmap_and_runs_say_the_same(case, data):
 @given(cases(), st.data())
 def test_cutting_rows_in_any_order(case, data):
     array, mask = case
-    order = data.draw(st.permutations(range(len(mask)))) if len(mask) < 50 else np.random.default_rng(0).permutation(len(mask))
+    order = (
+        data.draw(st.permutations(range(len(mask))))
+        if len(mask) < 50
+        else np.random.default_rng(0).permutation(len(mask))
+    )
     keep = np.array(order, dtype=np.int64)[: data.draw(st.integers(0, len(mask)))]
     cut = rows_of(array, mask).cut(0, keep)
     assert np.array_equal(cut.decode(), expected(array, mask)[keep])

@@ -53,7 +53,9 @@ class Rows(Encoding):
             if self.rows % 8 and self.kept[-1] & (0xFF >> self.rows % 8):
                 raise RecpruneError(f"bitmap of kept rows marks rows beyond the last of {self.rows}")
             counts = _POPCOUNT[self.kept]
-            lengths = np.add.reduceat(counts, np.arange(0, len(counts), _BLOCK), dtype=np.int64) if self.rows else counts
+            lengths = (
+                np.add.reduceat(counts, np.arange(0, len(counts), _BLOCK), dtype=np.int64) if self.rows else counts
+            )
         elif self.kept.dtype == np.int32:
             edges = self.kept
             if (
