@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from recprune.context import Context
 from recprune.pruning.budgets import TotalBytes, Uniform
 from recprune.pruning.methods import DropRows
-from recprune.pruning.step import Context
 from recprune.weights import Dense, Param, Weights
 
 

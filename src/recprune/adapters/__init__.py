@@ -1,40 +1,54 @@
-"""From a trained model to named weights, and back to a smaller model of the same class."""
+"""From a trained model to a snapshot, and back to a smaller model of the same class."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from recprune.context import Context
 from recprune.errors import RecpruneError
+from recprune.snapshot import Snapshot
+from recprune.weights import Weights
 
-if TYPE_CHECKING:
-    from recprune.pruning.compress import Adapter
-
-__all__ = ["adapter_for"]
+__all__ = ["Adapter", "adapter_for"]
 
 # By the qualified name of a class, so that a framework is imported only with a model of its own in hand.
 _ADAPTERS = {
+    "recprune.recommenders.tables.TableModel": "recprune.adapters.tables:TableAdapter",
+    "recprune.recommenders.ease.ItemItem": "recprune.adapters.items:ItemAdapter",
     "torch.nn.modules.module.Module": "recprune.adapters.torch:TorchAdapter",
 }
 
 
-def adapter_for(model: object, axes: Mapping[str, tuple[str, ...]] | None = None) -> Adapter:
-    """The adapter of the nearest class of `model` that has one, with the names of axes that the user declares.
+class Adapter(Protocol):
+    """What `compress` needs to know of a family of models."""
 
-    Raises RecpruneError where no class has one.
+    def read(self, model: Any) -> Snapshot:
+        """The model as arrays and a graph; the model is left as it is."""
+
+    def rebuild(self, model: Any, weights: Weights) -> Any:
+        """A model of the same class and calls with other weights; the given one is left as it is."""
+
+    def context(self, model: Any, data: Any, seed: int, say: Callable[[str], None]) -> Context:
+        """What the steps may look at, drawn from the user's data."""
+
+
+def adapter_for(model: object, axes: Mapping[str, Sequence[str]] | None = None) -> Adapter:
+    """The adapter of the nearest class of `model` that has one. Raises RecpruneError where none has.
+
+    `axes`: names for the axes of a foreign model's parameters; only adapters of foreign models take them.
     """
     for cls in type(model).__mro__:
         found = _ADAPTERS.get(f"{cls.__module__}.{cls.__qualname__}")
-        if not found:
-            continue
-        module, name = found.split(":")
-        make: Any = getattr(import_module(module), name)
-        if axes and "axes" not in getattr(make, "__dataclass_fields__", {}):
-            raise RecpruneError(f"the axes of a {type(model).__name__} are known; leave axes out")
-        adapter: Adapter = make(axes=axes) if axes else make()
-        return adapter
-    known = ", ".join(sorted(_ADAPTERS))
+        if found:
+            module, name = found.split(":")
+            try:
+                adapter: Adapter = getattr(import_module(module), name)(**({"axes": axes} if axes else {}))
+            except TypeError:
+                raise RecpruneError(f"the axes of a {cls.__qualname__} are known; leave `axes` out") from None
+            return adapter
+    known = ", ".join(name.rpartition(".")[2] for name in sorted(_ADAPTERS))
     raise RecpruneError(
         f"no adapter for {type(model).__module__}.{type(model).__qualname__}; adapters are for: {known}"
     )

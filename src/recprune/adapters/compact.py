@@ -332,9 +332,10 @@ def _getitem(tensor: Tensor, index: Any) -> Any:
         return NotImplemented
     count = len(tensor)
     if isinstance(first, slice):
-        if first == slice(None):
+        start, stop, step = first.indices(count)
+        if first == slice(None) or step < 0:
             return NotImplemented
-        rows = torch.arange(*first.indices(count), device=tensor.device)
+        rows = torch.arange(start, max(start, stop), step, device=tensor.device)
     else:
         if isinstance(first, bool | EllipsisType) or first is None:
             return NotImplemented

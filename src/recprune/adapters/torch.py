@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from recprune.adapters.compact import CompactTensor
 from recprune.adapters.modules import copied, groups, inside, left_out, resize, tables, twin
 from recprune.adapters.reads import ReadCounter
+from recprune.context import Context
 from recprune.errors import RecpruneError, unknown
-from recprune.pruning.step import Context
 from recprune.recovery.finetune import call, finetune
 from recprune.snapshot import Snapshot
 from recprune.weights import Dense, Encoding, Param, Weights
@@ -85,13 +85,14 @@ class TorchAdapter:
             value = _encoding(group.name, group.tensor)
             axes: Sequence[str] = [""] * len(value.shape)
             protected: set[int] = set()
-            # The first name counts where several are given axes.
+            # Of several names the first counts, and what is declared before what is known of the module.
             for name in reversed(group.names):
                 if name in rows:
                     axes = [rows[name][0], *axes[1:]]
                     protected |= set(rows[name][1])
-                axes = self.axes.get(name, axes)
                 protected |= set(self.protected.get(name, ()))
+            for name in reversed(group.names):
+                axes = self.axes.get(name, axes)
             try:
                 params[group.name] = Param(
                     tuple(axes), value, tuple(sorted(protected)), group.trained, has_unknown=False
@@ -220,10 +221,10 @@ class _Trainer:
             )
         fresh = self.adapter.read(tuned).weights
         for name, param in weights.items():
-            if param.trained:
-                value = fresh[name].value
-                plain = isinstance(param.value, Dense) and isinstance(value, Dense)
-                weights = weights.replace(name, param.value.recode(value.decode()) if plain else value)
+            # Buffers too: normalization keeps its running means there.
+            value = fresh[name].value
+            plain = isinstance(param.value, Dense) and isinstance(value, Dense)
+            weights = weights.replace(name, param.value.recode(value.decode()) if plain else value)
         return weights
 
 

@@ -52,7 +52,8 @@ class Table(nn.Module):
 
     def __init__(self, readings: Tensor, settings: ModelSettings) -> None:
         super().__init__()
-        kept = int((readings >= settings.min_readings).sum())
+        read = torch.nonzero(readings[:-1] >= settings.min_readings)
+        kept = int(read.max()) + 1 if len(read) else 0  # ids are ordered by readings; buckets are not
         self.settings = settings
         self.factor = nn.Parameter(torch.randn(kept + 1, settings.width) * 0.01)
         self.bias = nn.Parameter(torch.zeros(kept + 1, 1))
@@ -97,9 +98,13 @@ class TableModel(nn.Module):
     `<key> statistics` (float), which take the place of what the tables of statistics hold.
     """
 
+    cross: nn.ModuleList
+    deep: nn.ModuleList
+
     def __init__(self, features: Features, settings: ModelSettings) -> None:
         super().__init__()
         self.settings = settings
+        self.features = features
         self.words = features.settings.words
         read = {name: torch.from_numpy(counts) for name, counts in features.readings.items()}
         self.tables = nn.ModuleDict({name: Table(n, settings) for name, n in read.items()} if settings.width else {})

@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.pruning.budgets import Budget, budget_from
 from recprune.pruning.importance import importance_of
-from recprune.pruning.step import Context, Step
+from recprune.pruning.step import Step
 from recprune.weights import Encoding, LowRank, Param, Rows, Weights
 
 __all__ = ["DropRows"]
