@@ -207,6 +207,6 @@ def test_too_few_resamples_for_an_interval():
 @pytest.mark.slow
 def test_a_thousand_resamples_of_the_books_take_seconds():
     truth, scores, rng = rows(43_000, 20_000)
-    start = time.perf_counter()
+    start = time.process_time()  # the machine may be busy with other things
     ev.compare(truth, scores, rng.random(43_000), METRICS)
-    assert time.perf_counter() - start < 15
+    assert time.process_time() - start < 15

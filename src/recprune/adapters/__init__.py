@@ -1,48 +1,54 @@
-"""From a trained model to named weights, and back to a smaller model of the same class."""
+"""From a trained model to a snapshot, and back to a smaller model of the same class."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from recprune.context import Context
 from recprune.errors import RecpruneError
-from recprune.pruning.step import Trainer
+from recprune.snapshot import Snapshot
 from recprune.weights import Weights
 
 __all__ = ["Adapter", "adapter_for"]
 
 # By the qualified name of a class, so that a framework is imported only with a model of its own in hand.
 _ADAPTERS = {
+    "recprune.recommenders.tables.TableModel": "recprune.adapters.tables:TableAdapter",
+    "recprune.recommenders.ease.ItemItem": "recprune.adapters.items:ItemAdapter",
     "torch.nn.modules.module.Module": "recprune.adapters.torch:TorchAdapter",
 }
 
 
 class Adapter(Protocol):
-    """What `compress` needs to know of a model."""
+    """What `compress` needs to know of a family of models."""
 
-    def read(self, model: Any) -> Weights:
-        """The model's arrays; the model is not changed."""
+    def read(self, model: Any) -> Snapshot:
+        """The model as arrays and a graph; the model is left as it is."""
 
     def rebuild(self, model: Any, weights: Weights) -> Any:
-        """A model of the same class and calls with these weights; the given one is not changed."""
+        """A model of the same class and calls with other weights; the given one is left as it is."""
 
-    def context(self, model: Any, data: Any) -> tuple[Mapping[str, npt.NDArray[np.int64]], Trainer | None]:
-        """Reads of each row by axis, and how to retrain, from the data that was given."""
+    def context(self, model: Any, data: Any, seed: int, say: Callable[[str], None]) -> Context:
+        """What the steps may look at, drawn from the user's data."""
 
 
-def adapter_for(model: object) -> Adapter:
-    """The adapter of the nearest class of `model` that has one. Raises RecpruneError where none has."""
+def adapter_for(model: object, axes: Mapping[str, Sequence[str]] | None = None) -> Adapter:
+    """The adapter of the nearest class of `model` that has one. Raises RecpruneError where none has.
+
+    `axes`: names for the axes of a foreign model's parameters; only adapters of foreign models take them.
+    """
     for cls in type(model).__mro__:
         found = _ADAPTERS.get(f"{cls.__module__}.{cls.__qualname__}")
         if found:
             module, name = found.split(":")
-            adapter: Adapter = getattr(import_module(module), name)()
+            try:
+                adapter: Adapter = getattr(import_module(module), name)(**({"axes": axes} if axes else {}))
+            except TypeError:
+                raise RecpruneError(f"the axes of a {cls.__qualname__} are known; leave `axes` out") from None
             return adapter
-    known = ", ".join(sorted(_ADAPTERS))
+    known = ", ".join(name.rpartition(".")[2] for name in sorted(_ADAPTERS))
     raise RecpruneError(
         f"no adapter for {type(model).__module__}.{type(model).__qualname__}; adapters are for: {known}"
     )

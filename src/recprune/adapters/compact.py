@@ -34,6 +34,8 @@ class _Cell:
         self.spec, self.code, self.open = dict(spec), code_from(spec, tensors), False
 
     def adopt(self, other: _Cell) -> None:
+        if self.open:
+            raise RecpruneError("a compact tensor cannot be written to while it is trained")
         if other.code.shape != self.code.shape:
             raise RecpruneError(f"a compact tensor of {self.code.shape} cannot take one of {other.code.shape}")
         self.spec, self.code = other.spec, other.code
@@ -104,8 +106,10 @@ class CompactTensor(torch.Tensor):
     def take(self, rows: Tensor) -> Tensor:
         """Rows (axis 0) at integer `rows` of any shape, as a plain tensor. Raises IndexError, as torch does."""
         rows = rows.long()
-        if rows.device.type == "cpu" and rows.numel() and not 0 <= int(rows.min()) <= int(rows.max()) < len(self):
-            raise IndexError("index out of range in self")
+        if rows.device.type == "cpu" and rows.numel():
+            low, high = torch.aminmax(rows)
+            if low.item() < 0 or high.item() >= len(self):
+                raise IndexError("index out of range in self")
         return self._cell.code.take(rows).to(self.dtype)
 
     def open_(self) -> list[Tensor]:
@@ -143,19 +147,20 @@ class CompactTensor(torch.Tensor):
         return _restore, state
 
     def __tensor_flatten__(self) -> tuple[list[str], Any]:
-        return list(self.tensors()), (self._cell.spec, self.dtype, self.trained)
+        return [_inner(name) for name in self.tensors()], (self._cell.spec, self.dtype, self.trained)
 
     @classmethod
     def __tensor_unflatten__(cls, inner: Mapping[str, Tensor], context: Any, size: Any, stride: Any) -> Self:
         spec, dtype, trained = context
-        return cls(_Cell(spec, inner), dtype, trained)
+        tensors = {name.removeprefix("inner_").replace("__", "."): tensor for name, tensor in inner.items()}
+        return cls(_Cell(spec, tensors), dtype, trained)
 
     def __getattr__(self, name: str) -> Any:
         # Only reached for names that nothing else has: the stored tensors, which torch asks for after a flatten.
-        if not name.startswith("_"):
-            tensors = self.tensors()
-            if name in tensors:
-                return tensors[name]
+        if name.startswith("inner_"):
+            for key, tensor in self.tensors().items():
+                if _inner(key) == name:
+                    return tensor
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _alias(self, cell: _Cell, dtype: torch.dtype | None = None) -> Self:
@@ -167,8 +172,6 @@ class CompactTensor(torch.Tensor):
     def _store(self, values: Tensor) -> None:
         if values.shape != self.shape:
             raise RecpruneError(f"a compact tensor of {tuple(self.shape)} cannot take {tuple(values.shape)}")
-        if self._cell.open:
-            raise RecpruneError("a compact tensor cannot be written to while it is trained")
         array = values.detach().cpu().float().numpy()
         fresh = CompactTensor.of(self.encoding().recode(array), self.dtype, self.device, self.trained)
         self._cell.adopt(fresh._cell)
@@ -196,6 +199,11 @@ class CompactTensor(torch.Tensor):
         if func is torch.ops.aten.clone.default:
             return _clone(args[0])
         return _run_dense(func, func._schema.is_mutable, args, kwargs or {})
+
+
+def _inner(name: str) -> str:
+    """The name of a stored tensor as an attribute."""
+    return "inner_" + name.replace(".", "__")
 
 
 def _restore(spec: dict[str, Any], tensors: dict[str, Tensor], dtype: torch.dtype, trained: bool, param: bool) -> Any:
@@ -332,9 +340,10 @@ def _getitem(tensor: Tensor, index: Any) -> Any:
         return NotImplemented
     count = len(tensor)
     if isinstance(first, slice):
-        if first == slice(None):
+        start, stop, step = first.indices(count)
+        if first == slice(None) or step < 0:
             return NotImplemented
-        rows = torch.arange(*first.indices(count), device=tensor.device)
+        rows = torch.arange(start, max(start, stop), step, device=tensor.device)
     else:
         if isinstance(first, bool | EllipsisType) or first is None:
             return NotImplemented

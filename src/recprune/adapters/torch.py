@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -14,15 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from recprune.adapters.compact import CompactTensor
+from recprune.adapters.modules import copied, groups, inside, left_out, resize, tables, twin
 from recprune.adapters.reads import ReadCounter
+from recprune.context import Context
 from recprune.errors import RecpruneError, unknown
-from recprune.pruning.step import Trainer
 from recprune.recovery.finetune import call, finetune
+from recprune.snapshot import Snapshot
 from recprune.weights import Dense, Encoding, Param, Weights
 
 __all__ = ["Batches", "TorchAdapter"]
-
-Model = nn.Module
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,28 +30,32 @@ class Batches:
 
     `batches`: a list or a DataLoader, read once an epoch. Without `loss`, a batch is what the model takes: a tuple or
     list of arguments, a dict of named ones, or the one argument itself. With `loss`, a batch is whatever
-    `loss(model, batch)` takes, which gives the scalar to minimize; retraining needs it.
+    `loss(model, batch)` takes, which gives the scalar to minimize; retraining needs it. `valid`: batches of the same
+    kind, on which retraining chooses its best epoch.
     """
 
     batches: Collection[Any]
     loss: Callable[[Any, Any], Tensor] | None = None
+    valid: Collection[Any] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.batches, Iterator):
-            raise RecpruneError("batches can be read only once; give a list or a DataLoader")
-        if not isinstance(self.batches, Iterable):
-            raise RecpruneError(f"batches must be a list or a DataLoader, got {type(self.batches).__name__}")
+        for name in ("batches", "valid"):
+            given = getattr(self, name)
+            if isinstance(given, Iterator):
+                raise RecpruneError(f"{name} can be read only once; give a list or a DataLoader")
+            if not isinstance(given, Iterable) and not (given is None and name == "valid"):
+                raise RecpruneError(f"{name} must be a list or a DataLoader, got {type(given).__name__}")
         if self.loss is not None and not callable(self.loss):
             raise RecpruneError(f"loss must be a function of model and batch, got {type(self.loss).__name__}")
 
-    def run(self, model: Model, batch: Any) -> Any:
+    def run(self, model: nn.Module, batch: Any) -> Any:
         """What the model, or its loss, gives for a batch."""
         return call(model, batch) if self.loss is None else self.loss(model, batch)
 
 
 @dataclass(frozen=True)
 class TorchAdapter:
-    """Reads and rebuilds `torch.nn.Module`s.
+    """Reads and rebuilds any `torch.nn.Module`.
 
     Every parameter and every stored float buffer becomes a Param; tables of nn.Embedding and nn.EmbeddingBag have
     their module's path as row axis and their padding row protected. Of everything else no axes are known, unless they
@@ -60,8 +63,8 @@ class TorchAdapter:
 
     `axes`: name of a parameter to the names of its axes (see `weights.Param`); equal names are cut together.
     `sizes`: sizes of axes that occur only inside composite ones.
-    `protected`: name of a parameter to rows with a meaning of their own (mask, out-of-vocabulary).
-    `caches`: attributes of the model in which it keeps outputs; they are None in the rebuilt model.
+    `protected`: name of a parameter to rows with a meaning of their own, such as that of a mask.
+    `caches`: attributes in which the model keeps outputs; they are None in the rebuilt model.
     """
 
     axes: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -69,77 +72,82 @@ class TorchAdapter:
     protected: Mapping[str, Sequence[int]] = field(default_factory=dict)
     caches: tuple[str, ...] = ()
 
-    def read(self, model: Model) -> Weights:
+    def read(self, model: nn.Module) -> Snapshot:
         """The model's arrays, as views of its memory where they are plain. Raises RecpruneError for NaN or infinity."""
-        groups = _groups(model)
-        names = [name for group in groups for name in group.names]
+        found = groups(model)
+        names = [name for group in found for name in group.names]
         for given in (*self.axes, *self.protected):
             if given not in names:
                 raise unknown("parameter", given, names)
-        tables = _tables(model)
+        rows = tables(model)
         params: dict[str, Param] = {}
-        for group in groups:
+        for group in found:
             value = _encoding(group.name, group.tensor)
-            axes = [""] * len(value.shape)
+            axes: Sequence[str] = [""] * len(value.shape)
             protected: set[int] = set()
+            # Of several names the first counts, and what is declared before what is known of the module.
             for name in reversed(group.names):
-                if name in tables and len(axes) == 2:
-                    axes[0] = tables[name][0]
-                    protected |= tables[name][1]
-                protected |= {int(row) for row in self.protected.get(name, ())}
-            for name in group.names:
-                axes = list(self.axes.get(name, axes))
+                if name in rows:
+                    axes = [rows[name][0], *axes[1:]]
+                    protected |= set(rows[name][1])
+                protected |= set(self.protected.get(name, ()))
+            for name in reversed(group.names):
+                axes = self.axes.get(name, axes)
             try:
-                params[group.name] = Param(tuple(axes), value, tuple(sorted(protected)), group.trained)
+                params[group.name] = Param(
+                    tuple(axes), value, tuple(sorted(protected)), group.trained, has_unknown=False
+                )
             except RecpruneError as error:
                 raise RecpruneError(f"parameter {group.name!r}: {error}") from None
         if not params:
             raise RecpruneError(f"{type(model).__name__} has no parameter to compress")
-        return Weights(params, self.sizes)
+        return Snapshot(Weights(params, self.sizes))
 
-    def rebuild(self, model: Model, weights: Weights) -> Model:
-        """A model of the same class and calls that holds `weights`; nothing of its memory is the given model's."""
-        given = self.read(model)
-        for name in given:
+    def rebuild(self, model: nn.Module, weights: Weights) -> Any:
+        """A model of the same class and calls that holds `weights`; nothing in its memory is the given model's."""
+        found = groups(model)
+        expected = [group.name for group in found]
+        for name in weights:
+            if name not in expected:
+                raise unknown("parameter", name, expected)
+        for name in expected:
             if name not in weights:
                 raise RecpruneError(f"the weights lack parameter {name!r} of {type(model).__name__}")
-        for name in weights:
-            if name not in given:
-                raise unknown("parameter", name, given)
         memo: dict[int, Any] = {}
-        changed: dict[str, str] = {}
-        for group in _groups(model):
+        old: dict[str, torch.Size] = {}
+        for group in found:
             fresh = _tensor(group.tensor, weights[group.name])
             for name, tensor in zip(group.names, group.tensors, strict=True):
-                if id(tensor) not in memo:
-                    memo[id(tensor)] = fresh if tensor is group.tensor else _alias(fresh, tensor)
-                if fresh.shape != tensor.shape:
-                    changed[name] = group.name
-        rebuilt: Model = _copy(model, memo)
+                memo.setdefault(id(tensor), fresh if tensor is group.tensor else _alias(fresh, tensor))
+                old[name] = tensor.shape
+        rebuilt: nn.Module = copied(model, memo)
         for module in rebuilt.modules():
             for name in self.caches:
                 if name in vars(module):
                     setattr(module, name, None)
-        _resize(rebuilt, changed, given, weights)
+        resize(rebuilt, old)
         return rebuilt
 
-    def context(self, model: Model, data: Any = None) -> tuple[dict[str, npt.NDArray[np.int64]], Trainer | None]:
-        """Reads of each row by axis, and a trainer. `data`: `Batches`, or just the batches, or None for neither."""
+    def context(self, model: nn.Module, data: Any, seed: int, say: Callable[[str], None]) -> Context:
+        """Reads of each row by axis, and a trainer. `data`: `Batches`, or just the batches, or None."""
         if data is None:
-            return {}, None
+            return Context(seed=seed, say=say)
         batches = data if isinstance(data, Batches) else Batches(data)
-        return self.count_reads(model, batches), _Trainer(self, model, batches)
+        trainer = _Trainer(self, model, batches, seed)
+        return Context(self.count_reads(model, batches), trainer=trainer, seed=seed, say=say)
 
-    def count_reads(self, model: Model, data: Batches) -> dict[str, npt.NDArray[np.int64]]:
+    def count_reads(self, model: nn.Module, data: Batches) -> dict[str, npt.NDArray[np.int64]]:
         """How often each row of each named row axis is looked up in one pass over the batches, by axis.
 
         Look-ups are counted wherever they happen (`F.embedding`, `F.embedding_bag`, `index_select`, indexing); reading
         a whole table counts for no row. The model runs in evaluation mode, as a copy that shares its parameters.
         """
-        weights = self.read(model)
-        twin = _twin(model)
-        counter = ReadCounter({g.name: g.tensor for g in _groups(model)})
-        _each(twin, data, counter)
+        weights = self.read(model).weights
+        running = twin(model)
+        counter = ReadCounter({group.name: group.tensor for group in groups(running)})
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), counter:
+            for batch in data.batches:
+                data.run(running, batch)
         reads: dict[str, npt.NDArray[np.int64]] = {}
         for name, counts in counter.counts.items():
             axis = weights[name].axes[0]
@@ -147,158 +155,77 @@ class TorchAdapter:
                 reads[axis] = reads.get(axis, 0) + counts.numpy()
         return reads
 
-    def check(self, model: Model, weights: Weights, data: Any) -> None:
+    def check(self, model: nn.Module, weights: Weights, data: Any) -> None:
         """Raise RecpruneError if an axis that `weights` has cut cannot be cut out of this model.
 
-        For each such axis the last positions are zeroed in the whole model, then cut; both must give the same on the
-        first batch (1e-5 of the largest value). It catches axes declared in a wrong order, which run without error.
+        For each such axis some positions are zeroed in the whole model, and cut out of another copy: both must give the
+        same for the first batch (1e-5 of the largest value). This finds axes declared in a wrong order, which would run
+        without an error and be wrong.
         """
         batches = data if isinstance(data, Batches) else Batches(data)
-        given = self.read(model)
+        given = self.read(model).weights
         for axis in given.atoms():
-            size = weights.sizes.get(axis, 0)
-            if size == given.sizes[axis]:
+            size = given.sizes[axis]
+            if weights.sizes.get(axis, size) == size:
                 continue
-            keep = np.sort(np.random.default_rng(0).permutation(given.sizes[axis])[:size])
-            gone = np.setdiff1d(np.arange(given.sizes[axis]), keep)
-            zeroed, cut = self.rebuild(model, _zeroed(given, axis, gone)), self.rebuild(model, given.cut(axis, keep))
+            keep = np.sort(np.random.default_rng(0).permutation(size)[: weights.sizes[axis]])
+            gone = np.setdiff1d(np.arange(size), keep)
             try:
-                wanted, got = (_first(m, batches) for m in (zeroed, cut))
+                wanted = _outputs(self.rebuild(model, _zeroed(given, axis, gone)), batches)
+                got = _outputs(self.rebuild(model, given.cut(axis, keep)), batches)
             except (RuntimeError, IndexError, TypeError, ValueError) as error:
-                raise RecpruneError(f"axis {axis!r} cannot be cut: the smaller model does not run: {error}") from error
-            if len(wanted) != len(got) or any(a.shape != b.shape for a, b in zip(wanted, got, strict=False)):
-                raise RecpruneError(f"axis {axis!r} cannot be cut: the smaller model's output has another shape")
-            worst = max(
-                (float((a - b).abs().max()) for a, b in zip(wanted, got, strict=True) if a.numel()), default=0.0
-            )
-            scale = max((float(a.abs().max()) for a in wanted if a.numel()), default=0.0)
-            if not worst <= 1e-5 * max(scale, 1.0):
+                raise RecpruneError(f"axis {axis!r} cannot be cut: {error}") from error
+            if [tensor.shape for tensor in wanted] != [tensor.shape for tensor in got]:
+                raise RecpruneError(f"axis {axis!r} cannot be cut: the smaller model's outputs have other shapes")
+            pairs = [pair for pair in zip(wanted, got, strict=True) if pair[0].numel()]
+            if not pairs:
+                raise RecpruneError(f"axis {axis!r} cannot be checked: the model gives no floats for the first batch")
+            apart = max(float((a - b).abs().max()) for a, b in pairs)
+            largest = max(float(a.abs().max()) for a, _ in pairs)
+            if not apart <= 1e-5 * max(largest, 1.0):
                 raise RecpruneError(
-                    f"axis {axis!r} cannot be cut: zeroing it and cutting it differ by {worst:.2g}; are the axes right?"
+                    f"axis {axis!r} cannot be cut: zeroing and cutting it differ by {apart:.2g}; are its axes right?"
                 )
 
-    def left_out(self, model: Model) -> dict[str, str]:
+    def left_out(self, model: nn.Module) -> dict[str, str]:
         """What of the model `read` does not give, and why."""
-        found: dict[str, str] = {}
-        names = {name for group in _groups(model) for name in group.names}
-        for name, tensor, buffer in _named(model):
-            if name not in names:
-                found[name] = _reason(tensor, buffer)
-        for path, module in model.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, Tensor) and name not in self.caches:
-                    found[f"{path}.{name}".lstrip(".")] = "an attribute; if it keeps outputs, name it in caches"
-        return found
+        return {name: why for name, why in left_out(model).items() if name.rpartition(".")[2] not in self.caches}
 
 
 @dataclass(frozen=True)
 class _Trainer:
+    """Retrains weights in the model that they came from, which is the teacher."""
+
     adapter: TorchAdapter
-    model: Model
+    model: nn.Module
     data: Batches
+    seed: int
 
     def __call__(self, weights: Weights, settings: Mapping[str, Any], say: Callable[[str], None]) -> Weights:
         if self.data.loss is None:
             raise RecpruneError(
-                "retraining needs a loss; give Batches(batches, loss) with loss(model, batch) -> scalar"
+                "retraining needs a loss: give Batches(batches, loss), where loss(model, batch) is a scalar"
             )
-        known = ("epochs", "lr", "distill", "seed")
-        for name in settings:
-            if name not in known:
-                raise unknown("setting of retraining", name, known)
-        chosen = dict(settings)
-        teacher = _twin(self.model) if chosen.get("distill") else None
+        teacher = twin(self.model) if settings.get("distill") else None
         rebuilt = self.adapter.rebuild(self.model, weights)
         with _pure(teacher):
-            tuned = finetune(rebuilt, self.data.batches, self.data.loss, teacher=teacher, progress=say, **chosen)
-        fresh = self.adapter.read(tuned)
+            tuned = finetune(
+                rebuilt,
+                self.data.batches,
+                self.data.loss,
+                valid=self.data.valid,
+                teacher=teacher,
+                seed=self.seed,
+                progress=say,
+                **settings,
+            )
+        fresh = self.adapter.read(tuned).weights
         for name, param in weights.items():
+            # Buffers too: normalization keeps its running means there.
             value = fresh[name].value
-            if isinstance(param.value, Dense):
-                value = param.value.recode(value.decode())
-            if param.trained:
-                weights = weights.replace(name, value)
+            plain = isinstance(param.value, Dense) and isinstance(value, Dense)
+            weights = weights.replace(name, param.value.recode(value.decode()) if plain else value)
         return weights
-
-
-@dataclass(frozen=True)
-class _Group:
-    """One array and every name under which the model holds it."""
-
-    names: list[str]
-    tensors: list[Tensor]
-    buffer: bool
-
-    @property
-    def name(self) -> str:
-        return self.names[0]
-
-    @property
-    def tensor(self) -> Tensor:
-        return self.tensors[0]
-
-    @property
-    def trained(self) -> bool:
-        if isinstance(self.tensor, CompactTensor):
-            return self.tensor.trained
-        return not self.buffer and any(tensor.requires_grad for tensor in self.tensors)
-
-
-def _named(model: Model) -> Iterator[tuple[str, Tensor, bool]]:
-    if not isinstance(model, nn.Module):
-        raise RecpruneError(f"a torch model must be an nn.Module, got {type(model).__name__}")
-    if isinstance(model, torch.jit.ScriptModule):
-        raise RecpruneError("a scripted module cannot be rebuilt; give the module that it was made from")
-    for name, tensor in model.named_parameters(remove_duplicate=False):
-        if isinstance(tensor, nn.UninitializedParameter) or tensor.is_meta:
-            raise RecpruneError(f"parameter {name!r} has no values yet")
-        yield name, tensor, False
-    for path, module in model.named_modules(remove_duplicate=False):
-        for name, tensor in module.named_buffers(recurse=False, remove_duplicate=False):
-            if name not in module._non_persistent_buffers_set:
-                yield f"{path}.{name}".lstrip("."), tensor, True
-
-
-def _reason(tensor: Tensor, buffer: bool) -> str:
-    """Why a tensor is not read; empty for one that is."""
-    if not tensor.is_floating_point():
-        return f"{tensor.dtype}, not floats"
-    if tensor.layout != torch.strided:
-        return f"stored as {tensor.layout}"
-    if buffer and not isinstance(tensor, CompactTensor) and not bool(torch.isfinite(tensor).all()):
-        return "a buffer that holds infinities, such as a mask"
-    return ""
-
-
-def _groups(model: Model) -> list[_Group]:
-    found: dict[Any, _Group] = {}
-    for name, tensor, buffer in _named(model):
-        if _reason(tensor, buffer):
-            continue
-        key: Any
-        if isinstance(tensor, CompactTensor):
-            key = tensor.identity
-        elif not tensor.numel():
-            key = id(tensor)
-        else:
-            memory = tensor.untyped_storage().data_ptr()
-            key = (memory, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype)
-        group = found.setdefault(key, _Group([], [], buffer))
-        group.names.append(name)
-        group.tensors.append(tensor)
-    return list(found.values())
-
-
-def _tables(model: Model) -> dict[str, tuple[str, set[int]]]:
-    """Row axis and protected rows of the table of every embedding module."""
-    found = {}
-    for path, module in model.named_modules(remove_duplicate=False):
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
-            # `+` and `*` join axes, so they cannot stay in the name of one.
-            axis = path.replace("+", "_").replace("*", "_") or "rows"
-            protected = set() if module.padding_idx is None else {int(module.padding_idx)}
-            found[f"{path}.weight".lstrip(".")] = (axis, protected)
-    return found
 
 
 def _encoding(name: str, tensor: Tensor) -> Encoding:
@@ -306,7 +233,7 @@ def _encoding(name: str, tensor: Tensor) -> Encoding:
         return tensor.encoding()
     plain = tensor.detach().cpu()
     if plain.dtype not in (torch.float16, torch.float32, torch.float64):
-        # numpy has no bfloat16. As float16 it costs the same bytes, and differs by less than 3e-8 below 65504.
+        # numpy has no bfloat16. As float16 it costs the same bytes and differs by less than 3e-8, below 65504.
         small = plain.dtype == torch.bfloat16 and float(plain.abs().max() if plain.numel() else 0) < 65504
         plain = plain.to(torch.float16 if small else torch.float32)
     try:
@@ -316,7 +243,7 @@ def _encoding(name: str, tensor: Tensor) -> Encoding:
 
 
 def _tensor(old: Tensor, param: Param) -> Tensor:
-    """What takes the place of `old`."""
+    """What takes the place of `old`: a plain tensor where that is as small, else a compact one."""
     value = param.value
     is_param = isinstance(old, nn.Parameter)
     if isinstance(value, Dense) and value.values.dtype.itemsize >= old.element_size():
@@ -328,38 +255,13 @@ def _tensor(old: Tensor, param: Param) -> Tensor:
 
 
 def _alias(fresh: Tensor, old: Tensor) -> Tensor:
-    """Another tensor over the same memory, as `old` was."""
+    """Another tensor over the memory of `fresh`, as `old` was another over its first."""
     if not isinstance(old, nn.Parameter):
         return fresh.detach()
     return nn.Parameter(fresh.detach(), requires_grad=old.requires_grad and fresh.requires_grad)
 
 
-def _copy(model: Model, memo: dict[int, Any]) -> Any:
-    """Deep copy with the tensors in `memo` replaced; what training left behind is not taken along."""
-    for module in model.modules():
-        for value in _inside(list(vars(module).values()), 0):
-            trainer = isinstance(value, torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler)
-            if id(value) not in memo and (trainer or (isinstance(value, Tensor) and value.grad_fn is not None)):
-                memo[id(value)] = None
-    try:
-        return copy.deepcopy(model, memo)
-    except (TypeError, RuntimeError) as error:
-        raise RecpruneError(f"{type(model).__name__} cannot be copied: {error}") from error
-
-
-def _inside(values: Iterable[Any], depth: int) -> Iterator[Any]:
-    for value in values:
-        yield value
-        if depth < 3 and type(value) in (list, tuple, dict):
-            yield from _inside(value.values() if isinstance(value, dict) else value, depth + 1)
-
-
-def _twin(model: Model) -> Any:
-    """A copy to run that shares the parameters and nothing else."""
-    return _copy(model, {id(tensor): tensor for tensor in model.parameters()}).eval()
-
-
-def _pure(model: Model | None) -> AbstractContextManager[Any]:
+def _pure(model: nn.Module | None) -> AbstractContextManager[Any]:
     """Keeps the look-ups of `model` from changing its tables."""
     limits = model is not None and any(getattr(module, "max_norm", None) is not None for module in model.modules())
     return ReadCounter({}) if limits else nullcontext()
@@ -370,69 +272,22 @@ def _zeroed(weights: Weights, axis: str, gone: npt.NDArray[np.int64]) -> Weights
         values = weights[name].value.decode().copy()
         for i, expression in enumerate(weights[name].axes):
             if axis in expression.replace("*", "+").split("+"):
-                values[(slice(None),) * i + (weights._positions(expression, axis, gone),)] = 0
+                values[(slice(None),) * i + (weights.positions(expression, axis, gone, only=True),)] = 0
         weights = weights.replace(name, Dense(values))
     return weights
 
 
-def _first(model: Model, data: Batches) -> list[Tensor]:
-    """Float outputs of the first batch."""
+def _outputs(model: nn.Module, data: Batches) -> list[Tensor]:
+    """Every float that the model, or its loss, gives for the first batch."""
     found: list[Tensor] = []
-
-    def keep(_: Any, __: Any, output: Any) -> None:
-        found.extend(v.detach() for v in _inside([output], 0) if isinstance(v, Tensor) and v.is_floating_point())
-
     model.eval()
-    handle = model.register_forward_hook(keep)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    handle = model.register_forward_hook(lambda _, __, output: found.extend(_floats(output)))
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), _pure(model):
         torch.manual_seed(0)
         result = data.run(model, next(iter(data.batches)))
     handle.remove()
-    return [*found, result.detach()] if isinstance(result, Tensor) and data.loss else found
+    return found + _floats(result)
 
 
-def _each(model: Model, data: Batches, counter: ReadCounter) -> None:
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), counter:
-        for batch in data.batches:
-            data.run(model, batch)
-
-
-_SIZED: tuple[type[Any], ...] = (nn.Embedding, nn.EmbeddingBag, nn.Linear, nn.LayerNorm, nn.BatchNorm1d)
-
-
-def _resize(model: Model, changed: Mapping[str, str], given: Weights, weights: Weights) -> None:
-    """Tell the modules the sizes of parameters that were cut."""
-    for path, module in model.named_modules():
-        local = [name for name in changed if name.rpartition(".")[0] == path]
-        if not local:
-            continue
-        what = f"{path or 'the model'} ({type(module).__name__})"
-        known = isinstance(module, _SIZED)
-        if not known and any(
-            cls.__module__.startswith("torch.nn.modules.") for cls in type(module).__mro__[:-2] if cls is not nn.Module
-        ):
-            raise RecpruneError(
-                f"{what} cannot be cut; of torch's modules these can: " + ", ".join(c.__name__ for c in _SIZED)
-            )
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
-            name = changed[local[0]]
-            module.num_embeddings, module.embedding_dim = module.weight.shape
-            if module.padding_idx is not None and weights[name].shape[0] != given[name].shape[0]:
-                before, after = given[name].protected, weights[name].protected
-                if len(before) != len(after):
-                    raise RecpruneError(f"{what}: its padding row was cut")
-                module.padding_idx = after[before.index(module.padding_idx)]
-        elif isinstance(module, nn.Linear):
-            module.out_features, module.in_features = module.weight.shape
-        elif isinstance(module, nn.LayerNorm):
-            module.normalized_shape = tuple(module.weight.shape)
-        elif isinstance(module, nn.BatchNorm1d):
-            module.num_features = len(module.weight)
-        if known and not isinstance(module, nn.Embedding | nn.EmbeddingBag):
-            rows = {
-                len(t)
-                for n, t in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
-                if t.dim()
-            }
-            if len(rows) > 1:
-                raise RecpruneError(f"{what}: its arrays do not fit each other after the cut; declare the axes of each")
+def _floats(output: Any) -> list[Tensor]:
+    return [v.detach() for v in inside([output]) if isinstance(v, Tensor) and v.is_floating_point()]

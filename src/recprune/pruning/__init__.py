@@ -1,8 +1,9 @@
 """Making models smaller: analysis, importance, budgets, methods, recipes."""
 
+from recprune.context import Context
 from recprune.pruning.analyze import Analysis, Probe, analyze
 from recprune.pruning.compress import CompressedModel, compress
 from recprune.pruning.recipe import Recipe
-from recprune.pruning.step import Context, Step
+from recprune.pruning.step import Step
 
 __all__ = ["Analysis", "CompressedModel", "Context", "Probe", "Recipe", "Step", "analyze", "compress"]

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recprune.context import Context
 from recprune.pruning.budgets import Uniform
 from recprune.pruning.methods import DropRows, Quantize
 from recprune.pruning.methods.drop_fields import fields_of
-from recprune.pruning.step import Context
 from recprune.runtime.reference import execute, rows_of
 from recprune.snapshot import Snapshot
 from recprune.vocabulary import ListedVocabulary
@@ -176,9 +176,9 @@ def _columns(weights: Weights, name: str, block: str) -> Array:
         return np.zeros(0, np.int64)
     if param.axes[0] == block:
         return np.arange(param.shape[1])
-    if block not in param.axes[1].split("+"):
-        return np.zeros(0, np.int64)
-    return weights.positions(param.axes[1], block, np.arange(weights.sizes[block]), only=True)
+    mine = [axis for axis in param.axes[1].split("+") if axis and block in (axis, axis.rpartition(".")[0])]
+    found = [weights.positions(param.axes[1], a, np.arange(weights.sizes[a]), only=True) for a in mine]
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
 def _mean_only(param: Param, columns: Array, context: Context) -> Dense:

@@ -6,31 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from recprune.adapters import Adapter, adapter_for
 from recprune.artifact import Artifact, lay_out, write
+from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.pruning.recipe import Recipe
-from recprune.pruning.step import Context, Step
+from recprune.pruning.step import Step
 from recprune.snapshot import Snapshot
 from recprune.weights import Weights, in_words
 
-__all__ = ["Adapter", "CompressedModel", "compress", "pack"]
-
-
-class Adapter(Protocol):
-    """What compress needs to know about a family of models."""
-
-    def read(self, model: Any) -> Snapshot:
-        """The model as arrays and a graph; the model is left as it is."""
-
-    def rebuild(self, model: Any, weights: Weights) -> Any:
-        """A model of the same class and calls with other weights; the given one is left as it is."""
-
-    def context(self, model: Any, data: Any, seed: int, say: Callable[[str], None]) -> Context:
-        """What the steps may look at, drawn from the user's data."""
+__all__ = ["CompressedModel", "apply", "compress", "pack"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,8 +124,6 @@ def compress(
     Raises RecpruneError for a model of an unknown kind, a target that matches nothing, a step that cannot act on its
     target, a budget that cannot be met, and a recipe that makes the model larger.
     """
-    from recprune.adapters import adapter_for
-
     adapter = adapter_for(model, axes)
     original = adapter.read(model)
     context = adapter.context(model, data, seed, say)

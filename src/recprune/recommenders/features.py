@@ -14,10 +14,10 @@ from recprune.errors import RecpruneError
 from recprune.recommenders.statistics import STATISTICS, statistics
 from recprune.text import words
 
-__all__ = ["Encoded", "FeatureSettings", "Features"]
+__all__ = ["SEPARATOR", "Encoded", "FeatureSettings", "Features"]
 
 Array = npt.NDArray[Any]
-_SEPARATOR = " x "
+SEPARATOR = " x "
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class FeatureSettings:
         if self.folds < 2:
             raise RecpruneError(f"folds must be at least 2, got {self.folds}")
         for key, columns in self.statistics:
-            for part in key.split(_SEPARATOR):
+            for part in key.split(SEPARATOR):
                 if part not in names:
                     raise RecpruneError(f"statistics of {key!r}: no column {part!r}; columns are: {', '.join(names)}")
             for column in columns:
@@ -59,7 +59,7 @@ class FeatureSettings:
     @property
     def pairs(self) -> tuple[str, ...]:
         """Keys of statistics that are pairs."""
-        return tuple(key for key, _ in self.statistics if _SEPARATOR in key)
+        return tuple(key for key, _ in self.statistics if SEPARATOR in key)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -170,7 +170,7 @@ class Features:
                 np.int32
             )
         for name in self._keys:
-            left, right = name.split(_SEPARATOR)
+            left, right = name.split(SEPARATOR)
             values, order = self._keys[name]
             rows[name] = _find(values, order, self._join(left, right, rows))
         if not self.settings.words:
@@ -185,7 +185,7 @@ class Features:
         found: dict[str, list[tuple[str, int]]] = {}
         for key, columns in self.settings.statistics:
             for i, column in enumerate(columns):
-                name = key if _SEPARATOR in key else f"{key} {STATISTICS[column]}"
+                name = key if SEPARATOR in key else f"{key} {STATISTICS[column]}"
                 found.setdefault(name, []).append((key, i))
         return found
 
@@ -196,7 +196,7 @@ class Features:
         return np.where(known, a * len(self.readings[right]) + b, -1)
 
     def _pair(self, name: str, train: Mapping[str, Array], implicit: Mapping[str, Array]) -> tuple[Any, ...]:
-        left, right = name.split(_SEPARATOR)
+        left, right = name.split(SEPARATOR)
         values, counts = np.unique(self._join(left, right, train), return_counts=True)
         values, counts = values[values >= 0], counts[values >= 0]
         popular = np.argsort(-counts, kind="stable")  # row -> place in values

@@ -52,7 +52,8 @@ class Table(nn.Module):
 
     def __init__(self, readings: Tensor, settings: ModelSettings) -> None:
         super().__init__()
-        kept = int((readings >= settings.min_readings).sum())
+        read = torch.nonzero(readings[:-1] >= settings.min_readings)
+        kept = int(read.max()) + 1 if len(read) else 0  # ids are ordered by readings; buckets are not
         self.settings = settings
         self.factor = nn.Parameter(torch.randn(kept + 1, settings.width) * 0.01)
         self.bias = nn.Parameter(torch.zeros(kept + 1, 1))
@@ -97,9 +98,13 @@ class TableModel(nn.Module):
     `<key> statistics` (float), which take the place of what the tables of statistics hold.
     """
 
+    cross: nn.ModuleList
+    deep: nn.ModuleList
+
     def __init__(self, features: Features, settings: ModelSettings) -> None:
         super().__init__()
         self.settings = settings
+        self.features = features
         self.words = features.settings.words
         read = {name: torch.from_numpy(counts) for name, counts in features.readings.items()}
         self.tables = nn.ModuleDict({name: Table(n, settings) for name, n in read.items()} if settings.width else {})
@@ -131,6 +136,11 @@ class TableModel(nn.Module):
             given = batch.get(f"{key} statistics")
             statistics.append(F.embedding(batch[key], buffer) if given is None else given)
         return factors, biases, statistics
+
+    @staticmethod
+    def total(biases: list[Tensor]) -> Tensor | float:
+        """Sum of the biases of each row, (batch, 1); a table that was cut to nothing adds nothing."""
+        return torch.cat(biases, dim=1).sum(1, keepdim=True) if biases else 0.0
 
     def penalty(self) -> Tensor:
         """The L2 penalty of what the last batch read, summed over its rows."""

@@ -24,6 +24,7 @@ def finetune(
     batches: Collection[Any],
     loss: Loss,
     *,
+    valid: Collection[Any] | None = None,
     epochs: int = 1,
     lr: float = 1e-3,
     teacher: nn.Module | None = None,
@@ -34,50 +35,70 @@ def finetune(
     """A retrained copy of `model`, stored the way it was.
 
     Compact parameters are trained through the float values behind them: stored rows (the shared row of dropped ids
-    too), factors, and codes by straight-through rounding, so that the model trained is the model stored. Adam; the rate
-    rises over the first tenth of the steps and then falls to zero. `batches`: a list, whose order is shuffled each
+    too), factors, and codes by straight-through rounding, so that the model trained is the model stored. Adam, whose
+    moments and steps are those of the rows that were read (Kingma and Ba 2015, lazily); the rate rises over the first
+    tenth of the steps and then falls to zero. `batches`: a list, whose order is shuffled each
     epoch, or a DataLoader.
 
-    `loss(model, batch)` gives the scalar to minimize. With a `teacher`, it is `(1 - distill) * loss + distill * mean
-    squared difference between the outputs of both` for each call of the model (Ba and Caruana 2014).
-    A loss or gradient that is not finite ends the training with the state after the last whole epoch; where there is
-    none, RecpruneError names the step.
+    `loss(model, batch)` gives the scalar to minimize. With a `teacher`, it is `(1 - distill) * loss + distill * d`,
+    where d is the mean squared difference between the outputs of both, in units of the teacher's variance, for each call
+    of the model (Ba and Caruana 2014).
+    With `valid`, batches of the same kind, the epoch with the least mean loss on them is what comes back, or the model
+    as it was where none was better. A loss or gradient that is not finite ends the training with the last good state;
+    in the first epoch there is none, and RecpruneError names the step.
     """
     steps = _steps(batches, epochs, lr, distill)
     say = progress or (lambda line: None)
-    model = copy.deepcopy(model)
+    model, start = copy.deepcopy(model), model
     mode = model.training
     params, close = trainable(model)
     if not params:
+        close()
         raise RecpruneError(f"{type(model).__name__} has no parameter to train")
+    best = math.inf
     good: list[Tensor] = []
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model.train()
-            optimizer = torch.optim.Adam(params, lr=lr)
+            if valid is not None:
+                best = _mean_loss(model, valid, loss)
+                say(f"before: validation loss {best:.5f}")
+            moments: dict[Tensor, tuple[Tensor, Tensor]] = {}
             for epoch in range(epochs):
-                if epoch:
-                    _rescale(model)
-                total = 0.0
+                model.train()
+                total, wrong = 0.0, ""
                 for step, batch in enumerate(_shuffled(batches)):
                     done = (epoch * steps + step + 0.5) / (epochs * steps)
-                    optimizer.param_groups[0]["lr"] = lr * min(done / _WARM, (1 - done) / (1 - _WARM))
-                    optimizer.zero_grad()
+                    rate = lr * min(done / _WARM, (1 - done) / (1 - _WARM), 1.0)
+                    for param in params:
+                        param.grad = None
                     value = loss(model, batch) if teacher is None else _taught(model, teacher, batch, loss, distill)
                     value.backward()  # type: ignore[no-untyped-call]
                     wrong = _not_finite(value, params)
                     if wrong:
-                        where = f"{wrong} at step {step + 1} of epoch {epoch + 1}"
-                        if not good:
-                            raise RecpruneError(f"{where}; a smaller lr than {lr:g} may help")
-                        _put(params, model, good)
-                        say(f"{where}; the state after epoch {epoch} is kept")
-                        return model
-                    optimizer.step()
-                    total += float(value)
-                good = [tensor.detach().clone() for tensor in _held(params, model)]
-                say(f"epoch {epoch + 1}/{epochs}: loss {total / steps:.5f}")
+                        wrong += f" at step {step + 1} of epoch {epoch + 1}"
+                        break
+                    _adam_(params, moments, epoch * steps + step + 1, rate)
+                    total += value.item()
+                if wrong:
+                    if epoch == 0:
+                        raise RecpruneError(f"{wrong}; a smaller lr than {lr:g} may help")
+                    say(f"{wrong}: stopped, the last good state is kept")
+                    break
+                _rescale(model)
+                line = f"epoch {epoch + 1}/{epochs}: loss {total / steps:.5f}"
+                now = -float(epoch + 1)  # without validation the last epoch is the best
+                if valid is not None:
+                    now = _mean_loss(model, valid, loss)
+                    line += f", validation loss {now:.5f}"
+                if now < best:
+                    best, good = now, [tensor.detach().clone() for tensor in _held(params, model)]
+                say(line)
+            if not good:
+                say("no epoch was better than the model as it was, which is kept")
+                return copy.deepcopy(start)
+            _put(params, model, good)
+            _rescale(model)
     finally:
         close()
         model.train(mode)
@@ -129,6 +150,13 @@ def _steps(batches: Collection[Any], epochs: int, lr: float, distill: float) -> 
     return steps
 
 
+def _mean_loss(model: nn.Module, batches: Collection[Any], loss: Loss) -> float:
+    model.eval()
+    with torch.no_grad():
+        losses = [loss(model, batch).item() for batch in batches]
+    return sum(losses) / max(len(losses), 1)
+
+
 def _shuffled(batches: Collection[Any]) -> Iterator[Any]:
     if not isinstance(batches, Sequence):
         yield from batches
@@ -151,7 +179,9 @@ def _taught(model: nn.Module, teacher: nn.Module, batch: Any, loss: Loss, distil
         with torch.no_grad():
             wanted = teacher(*args, **kwargs)
         for mine, theirs in zip(_floats(output), _floats(wanted), strict=True):
-            apart = apart + (mine - theirs).square().mean()
+            # In units of the teacher's variance, so that one `distill` serves probabilities and wide logits alike.
+            spread = theirs.var(correction=0).clamp(min=1e-6)
+            apart = apart + (mine - theirs).square().mean() / spread
     return (1 - distill) * value + distill * apart
 
 
@@ -162,11 +192,32 @@ def _floats(output: Any) -> list[Tensor]:
     return [tensor for part in parts for tensor in _floats(part)]
 
 
+@torch.no_grad()
+def _adam_(params: list[Tensor], moments: dict[Tensor, tuple[Tensor, Tensor]], step: int, rate: float) -> None:
+    size = rate * math.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+    for param in params:
+        grad = param.grad
+        if grad is None:
+            continue
+        first, second = moments.setdefault(param, (torch.zeros_like(param), torch.zeros_like(param)))
+        if grad.is_sparse:
+            grad = grad.coalesce()
+            rows, values = grad.indices()[0], grad.values()
+            mean, square = first[rows].lerp_(values, 0.1), second[rows].lerp_(values.square(), 0.001)
+            first[rows], second[rows] = mean, square
+            param.index_add_(0, rows, mean / (square.sqrt() + 1e-8), alpha=-size)
+        else:
+            first.lerp_(grad, 0.1)
+            second.lerp_(grad.square(), 0.001)
+            param.addcdiv_(first, second.sqrt().add_(1e-8), value=-size)
+
+
 def _not_finite(value: Tensor, params: list[Tensor]) -> str:
-    if not math.isfinite(float(value)):
-        return f"the loss is {float(value)}"
+    if not math.isfinite(value.item()):
+        return f"the loss is {value.item()}"
     grads = [param.grad for param in params if param.grad is not None]
-    return "" if all(bool(torch.isfinite(grad).all()) for grad in grads) else "a gradient is not finite"
+    values = [grad._values() if grad.is_sparse else grad for grad in grads]
+    return "" if all(bool(torch.isfinite(part).all()) for part in values) else "a gradient is not finite"
 
 
 def _rescale(model: nn.Module) -> None:

@@ -39,8 +39,9 @@ class TotalBytes(Budget):
         for name, param in params.items():
             inner = param.value.inner if isinstance(param.value, Rows) else param.value
             per_row[name] = inner.nbytes / max(inner.shape[0], 1)
-            # The protected rows, or the one shared row where there is none, and the bitmap.
-            fixed += per_row[name] * max(len(param.protected), 1) + (param.shape[0] + 7) // 8
+            # The protected rows, the shared row where it is none of them, and the bitmap.
+            shared = 0 if param.protected and param.has_unknown else 1
+            fixed += per_row[name] * (len(param.protected) + shared) + (param.shape[0] + 7) // 8
         if fixed > self.bytes:
             raise RecpruneError(
                 f"a budget of {self.bytes} bytes cannot be met: the smallest for {', '.join(names)} is {int(np.ceil(fixed))}"

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from recprune.context import Context
 from recprune.errors import unknown
 from recprune.pruning.importance.expected_loss import expected_loss
 from recprune.pruning.importance.magnitude import magnitude
 from recprune.pruning.importance.popularity import popularity
-from recprune.pruning.step import Context
 from recprune.weights import Param
 
 __all__ = ["IMPORTANCES", "expected_loss", "importance_of", "magnitude", "popularity"]

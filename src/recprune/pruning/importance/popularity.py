@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from recprune.pruning.step import Context
+from recprune.context import Context
 from recprune.weights import Param
 
 __all__ = ["popularity"]

@@ -9,8 +9,9 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from recprune.context import Context
 from recprune.errors import RecpruneError
-from recprune.pruning.step import Context, Step
+from recprune.pruning.step import Step
 from recprune.weights import Weights, match
 
 __all__ = ["DropAxis", "axis_importance"]

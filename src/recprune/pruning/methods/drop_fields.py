@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from recprune.context import Context
 from recprune.errors import RecpruneError
-from recprune.pruning.step import Context, Step
+from recprune.pruning.step import Step
 from recprune.weights import Weights, match
 
 __all__ = ["DropFields", "fields_of"]
@@ -50,10 +51,15 @@ class DropFields(Step):
 
 
 def fields_of(weights: Weights) -> dict[str, list[str]]:
-    """What can be dropped: for each field or block the column axes that go with it."""
+    """What can be dropped: for each field (`user`) and block (`user ratings`) the column axes that go with it.
+
+    The block of a column axis is what comes before its last dot: `user ratings.mean` belongs to `user ratings`.
+    """
     found: dict[str, list[str]] = {}
     for param in weights.values():
         if param.protected and len(param.axes) == 2 and param.axes[1] and param.axes[0] != param.axes[1]:
-            found.setdefault(param.axes[0], []).append(param.axes[1])
-            found[param.axes[1]] = [param.axes[1]]
+            for column in param.axes[1].split("+"):
+                for name in dict.fromkeys((param.axes[0], column.rpartition(".")[0] or column)):
+                    if column not in found.setdefault(name, []):
+                        found[name].append(column)
     return found

@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.pruning.budgets import Budget, budget_from
 from recprune.pruning.importance import importance_of
-from recprune.pruning.step import Context, Step
+from recprune.pruning.step import Step
 from recprune.weights import Encoding, LowRank, Param, Rows, Weights
 
 __all__ = ["DropRows"]
@@ -77,7 +78,7 @@ class DropRows(Step):
 
 def drop(param: Param, kept: npt.NDArray[np.bool_], shares: npt.NDArray[np.float64]) -> Param:
     """Store only the kept rows (boolean, one a row); the shared row is the mean of its readers weighted by `shares`."""
-    if param.protected:
+    if param.protected and param.has_unknown:
         shared = param.protected[-1]
     elif isinstance(param.value, Rows):
         shared = int(

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from recprune.context import Context
 from recprune.errors import RecpruneError
-from recprune.pruning.step import Context, Step
+from recprune.pruning.step import Step
 from recprune.weights import Dense, Encoding, LowRank, Rows, Weights
 
 __all__ = ["Factorize"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from recprune.pruning.step import Context, Step
+from recprune.context import Context
+from recprune.pruning.step import Step
 from recprune.weights import Encoding, Granularity, Quantized, Weights
 from recprune.weights.quantized import check_settings
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
+from recprune.context import Context
 from recprune.errors import RecpruneError
-from recprune.pruning.step import Context, Step
+from recprune.pruning.step import Step
 from recprune.weights import Weights
 
 __all__ = ["Retrain"]

@@ -1,0 +1,48 @@
+"""What a step may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from recprune.errors import RecpruneError
+from recprune.weights import Weights
+
+__all__ = ["Context", "Trainer"]
+
+
+class Trainer(Protocol):
+    """Retrains weights; adapters give one where the framework of the model can."""
+
+    def __call__(self, weights: Weights, settings: Mapping[str, Any], say: Callable[[str], None]) -> Weights:
+        """Weights of the same shapes and encodings, better on the training data."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a step may look at beside the weights.
+
+    `popularity`: how often each row of an axis was read in training, by axis name (the out-of-vocabulary row last).
+    `gram`: items x items products of the training matrix, for closed-form refits of item-item models.
+    `trainer`: how to retrain. `say`: where progress goes, one line a time.
+    """
+
+    popularity: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    gram: npt.NDArray[Any] | None = None
+    trainer: Trainer | None = None
+    seed: int = 0
+    say: Callable[[str], None] = lambda line: None
+
+    def reads(self, axis: str, rows: int) -> npt.NDArray[np.float64]:
+        """Reads of each row of `axis`; RecpruneError where they were not counted."""
+        if axis not in self.popularity:
+            known = ", ".join(sorted(self.popularity)) or "none"
+            raise RecpruneError(f"no reads were counted for axis {axis!r}; give data to count them (counted: {known})")
+        counts = np.asarray(self.popularity[axis], dtype=np.float64)
+        if counts.shape != (rows,):
+            raise RecpruneError(f"reads of axis {axis!r} have shape {counts.shape}, the axis has {rows} rows")
+        return counts
