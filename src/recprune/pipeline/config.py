@@ -91,7 +91,7 @@ class RunConfig:
 
 
 def read_config(path: str | Path) -> RunConfig:
-    """Read the YAML of a run. An unknown key is named with the nearest known one; everything is checked before work starts."""
+    """Read the YAML of a run; everything is checked before work starts, an unknown key named with the nearest known one."""
     import yaml
 
     path = Path(path)

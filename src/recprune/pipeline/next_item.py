@@ -82,7 +82,7 @@ class NextItemTask:
             "users": len(self.data.users),
             "items": self.data.catalogue,
         }
-        words = f"EASE over {self.data.catalogue:,} items with {self.config.min_reads} readers or more, l2 {self.config.l2:g}"
+        words = f"EASE over {self.data.catalogue:,} items with {self.config.min_reads} readers or more"
         return {"size": size, "valid": valid, "split": split, "original": words}, ["original"]
 
     def peers(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
