@@ -10,6 +10,7 @@ __all__ = ["hash64", "pack", "packed_bytes", "unpack"]
 Array = npt.NDArray[Any]
 _FNV_OFFSET = np.uint64(0xCBF29CE484222325)
 _FNV_PRIME = np.uint64(0x100000001B3)
+_PART = 1 << 20
 
 
 def packed_bytes(count: int, width: int) -> int:
@@ -23,12 +24,17 @@ def pack(values: Array, width: int) -> npt.NDArray[np.uint8]:
     >>> pack(np.array([1, 2, 3]), 4).tolist()
     [18, 48]
     """
-    flat = np.ascontiguousarray(values, dtype=np.uint32).reshape(-1)
+    flat = np.asarray(values).reshape(-1)
     if width == 8:
         return flat.astype(np.uint8)
+    packed = np.empty(packed_bytes(len(flat), width), dtype=np.uint8)
     shifts = np.arange(width - 1, -1, -1, dtype=np.uint32)
-    bits = (flat[:, None] >> shifts) & np.uint32(1)
-    return np.packbits(bits.astype(np.uint8).reshape(-1))
+    # A bit takes four bytes while it is shifted, so a large table goes in parts; each but the last fills whole bytes.
+    for start in range(0, len(flat), _PART):
+        bits = (flat[start : start + _PART].astype(np.uint32)[:, None] >> shifts) & np.uint32(1)
+        part = np.packbits(bits.astype(np.uint8))
+        packed[start * width // 8 :][: len(part)] = part
+    return packed
 
 
 def unpack(packed: npt.NDArray[np.uint8], index: Array, width: int) -> npt.NDArray[np.uint32]:
@@ -38,36 +44,30 @@ def unpack(packed: npt.NDArray[np.uint8], index: Array, width: int) -> npt.NDArr
     [3, 1]
     """
     index = np.asarray(index, dtype=np.int64)
-    if width == 8:
-        return packed[index].astype(np.uint32)
+    if width == 8 or not index.size:
+        return packed[index].astype(np.uint32) if index.size else np.zeros(index.shape, dtype=np.uint32)
     first = index * width
     byte = first >> 3
-    # A value of up to 24 bits at any bit offset lies within four bytes; past the end zeros are read.
-    last = len(packed) - 1
-    word = np.zeros(index.shape, dtype=np.uint64)
+    word = np.zeros(index.shape, dtype=np.uint32)
+    # A value of up to 24 bits at any bit offset lies within four bytes; a byte past the end is shifted out again.
     for k in range((width + 14) // 8):
-        part = packed[np.minimum(byte + k, last)].astype(np.uint64) if last >= 0 else np.zeros(index.shape, np.uint64)
-        word |= part << np.uint64(8 * (3 - k))
-    shift = (32 - width - (first & 7)).astype(np.uint64)
-    return ((word >> shift) & np.uint64((1 << width) - 1)).astype(np.uint32)
+        word |= packed[np.minimum(byte + k, len(packed) - 1)].astype(np.uint32) << np.uint32(8 * (3 - k))
+    return (word >> (32 - width - (first & 7)).astype(np.uint32)) & np.uint32((1 << width) - 1)
 
 
 def hash64(values: Array, seed: int = 0) -> npt.NDArray[np.uint64]:
-    """A 64-bit hash of each id, equal on every machine and version: FNV-1a over UTF-8, then splitmix64.
+    """A 64-bit hash of each text, equal on every machine and version: FNV-1a over UTF-8, then splitmix64.
 
-    Integers are hashed by their value. Source: Fowler, Noll, Vo; Steele et al. 2014 (splitmix64).
+    Integers are hashed as their decimal digits, so that 7 and "7" are one id. Zero bytes do not count (numpy pads with
+    them). Source: Fowler, Noll, Vo; Steele et al. 2014 (splitmix64).
     """
     array = np.asarray(values)
-    if array.dtype.kind in "iu":
-        state = array.astype(np.int64).view(np.uint64) ^ _FNV_OFFSET
-    else:
-        text = array if array.dtype.kind == "S" else np.char.encode(array.astype(np.str_), "utf-8")
-        width = max(text.dtype.itemsize, 1)
-        letters = np.ascontiguousarray(text).view(np.uint8).reshape(len(array), width)
-        state = np.full(len(array), _FNV_OFFSET, dtype=np.uint64)
-        for column in letters.T:
-            # Trailing zero bytes are numpy's padding, so they must not change the hash.
-            state = np.where(column != 0, (state ^ column) * _FNV_PRIME, state)
+    if array.dtype.kind != "S":
+        array = np.char.encode(array.astype(np.str_), "utf-8", "surrogatepass")
+    letters = np.ascontiguousarray(array).view(np.uint8).reshape(len(array), max(array.dtype.itemsize, 1))
+    state = np.full(len(array), _FNV_OFFSET, dtype=np.uint64)
+    for column in letters.T:
+        state = np.where(column != 0, (state ^ column) * _FNV_PRIME, state)
     with np.errstate(over="ignore"):
         mixed = state + np.uint64(0x9E3779B97F4A7C15) * np.uint64(2 * seed + 1)
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

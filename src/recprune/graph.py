@@ -6,8 +6,10 @@ operations; `runtime.reference` gives each its meaning in numpy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from recprune.errors import RecpruneError, unknown
@@ -47,6 +49,21 @@ KINDS: dict[str, Kind] = {
 }
 
 
+def _is_edges(value: Any) -> bool:
+    if not isinstance(value, list | tuple) or any(type(edge) not in (int, float) for edge in value):
+        return False
+    return all(math.isfinite(edge) for edge in value) and all(a < b for a, b in pairwise(value))
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "vocabulary": lambda value: isinstance(value, str),
+    "edges": _is_edges,
+    "mode": lambda value: value in ("sum", "mean"),
+}
+# What gives zeros for zeros: where all that they read is gone, they go too.
+_VANISH = ("concat", "fm", "relu", "add", "sum")
+
+
 @dataclass(frozen=True)
 class Op:
     """One operation: `output` is the name of what it computes from `inputs` (names) and `params` (of the weights)."""
@@ -59,20 +76,27 @@ class Op:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise unknown("operation", self.kind, KINDS)
+            raise unknown("operation", str(self.kind), KINDS)
+        if not all(isinstance(name, str) for name in (self.output, *self.inputs, *self.params)):
+            raise RecpruneError(f"operation {self.output!r}: names of outputs, inputs and parameters are texts")
         kind = KINDS[self.kind]
         if kind.inputs is not None and len(self.inputs) != kind.inputs:
             raise RecpruneError(
                 f"operation {self.output!r}: {self.kind} takes {kind.inputs} inputs, got {len(self.inputs)}"
             )
-        if not self.inputs or len(self.params) != kind.params:
+        if not self.inputs:
+            raise RecpruneError(f"operation {self.output!r}: {self.kind} has no input")
+        if len(self.params) != kind.params:
             raise RecpruneError(
                 f"operation {self.output!r}: {self.kind} takes {kind.params} parameters, got {len(self.params)}"
             )
-        if set(self.attrs) != set(kind.attrs):
+        if not isinstance(self.attrs, Mapping) or set(self.attrs) != set(kind.attrs):
             raise RecpruneError(
                 f"operation {self.output!r}: {self.kind} takes attributes {kind.attrs}, got {tuple(self.attrs)}"
             )
+        for name, value in self.attrs.items():
+            if not _FITS[name](value):
+                raise RecpruneError(f"operation {self.output!r}: {value!r} is no {name}")
 
 
 @dataclass(frozen=True)
@@ -91,6 +115,8 @@ class Graph:
 
     def __post_init__(self) -> None:
         known = set(self.columns)
+        if not known or len(known) < len(self.columns) or not all(isinstance(name, str) for name in known):
+            raise RecpruneError(f"a graph reads one column or more, each once, got {self.columns}")
         for op in self.ops:
             for name in op.inputs:
                 if name not in known:
@@ -98,7 +124,7 @@ class Graph:
             if op.output in known:
                 raise RecpruneError(f"operation {op.output!r} is computed twice")
             known.add(op.output)
-        if self.output not in known:
+        if self.output not in known - set(self.columns):
             raise RecpruneError(f"the output {self.output!r} is computed by no operation")
 
     @property
@@ -138,27 +164,38 @@ class Graph:
     def from_json(cls, data: Mapping[str, Any]) -> Graph:
         """From JSON; anything that does not fit is a RecpruneError."""
         try:
-            if data["version"] > VERSION:
-                raise RecpruneError(f"graph has version {data['version']}; this recprune reads up to {VERSION}")
+            if type(data["version"]) is not int or not 1 <= data["version"] <= VERSION:
+                raise RecpruneError(f"graph has version {data['version']!r}; this recprune reads up to {VERSION}")
             ops = tuple(
                 Op(op["kind"], op["output"], tuple(op["inputs"]), tuple(op["params"]), op["attrs"])
                 for op in data["ops"]
             )
             return cls(tuple(data["columns"]), ops, data["output"], data["items"], data["fallback"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError) as error:
             raise RecpruneError(f"graph is malformed: {error!r}") from error
 
     def without(self, dead: Iterable[str]) -> Graph:
-        """Leave out the operations named `dead`, and their names where they are concatenated or added."""
+        """Leave out the operations named `dead`, whatever reads nothing else, and whatever is read by nothing any more.
+
+        Raises RecpruneError where an operation that cannot go (a layer, the output) would be left without its input.
+        """
         gone = set(dead)
-        ops = []
+        ops: list[Op] = []
         for op in self.ops:
-            if op.output in gone:
-                continue
             inputs = tuple(name for name in op.inputs if name not in gone)
+            if op.output in gone or (not inputs and op.kind in _VANISH):
+                gone.add(op.output)
+                continue
+            if not inputs or (KINDS[op.kind].inputs is not None and len(inputs) < len(op.inputs)):
+                raise RecpruneError(f"nothing is left for operation {op.output!r} ({op.kind}) to read")
             ops.append(Op(op.kind, op.output, inputs, op.params, op.attrs))
-        read = {name for op in ops for name in op.inputs} | {self.output}
-        # A look-up whose rows nobody takes any more goes too.
-        ops = [op for op in ops if op.output in read]
-        used = {name for op in ops for name in op.inputs}
-        return Graph(tuple(c for c in self.columns if c in used), tuple(ops), self.output, self.items, self.fallback)
+        read = {self.output}
+        kept: list[Op] = []
+        for op in reversed(ops):
+            if op.output in read:
+                kept.insert(0, op)
+                read.update(op.inputs)
+        columns = tuple(column for column in self.columns if column in read)
+        if not columns:
+            raise RecpruneError("nothing is left for the model to read")
+        return Graph(columns, tuple(kept), self.output, self.items, self.fallback)

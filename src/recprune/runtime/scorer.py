@@ -15,7 +15,7 @@ from recprune.runtime.reference import execute
 from recprune.runtime.topk import top_k
 from recprune.vocabulary import ExactVocabulary
 
-__all__ = ["Recommendations", "Scorer", "load"]
+__all__ = ["Recommendations", "Scorer", "column", "load"]
 
 Array = npt.NDArray[Any]
 _BATCH = 16384
@@ -63,7 +63,7 @@ class Scorer:
     def score(self, frame: Any) -> npt.NDArray[np.float32]:
         """One score a row. `frame`: a pandas or polars frame or a mapping with the artifact's columns; missing values are
         unknown ids."""
-        columns = {name: _column(frame, name) for name in self.columns}
+        columns = {name: column(frame, name) for name in self.columns}
         rows = {len(values) for values in columns.values()}
         if len(rows) > 1:
             raise RecpruneError(f"the request's columns differ in length: {sorted(rows)}")
@@ -128,7 +128,8 @@ class Scorer:
         return rows[rows < len(items)]
 
 
-def _column(frame: Any, name: str) -> Any:
+def column(frame: Any, name: str) -> Any:
+    """A column of a request as an array; missing values become empty text, or NaN among numbers."""
     try:
         values = frame[name]
     except Exception as error:

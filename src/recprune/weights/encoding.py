@@ -16,6 +16,8 @@ __all__ = ["Array", "Dense", "Encoding", "encoding_from"]
 Array = npt.NDArray[Any]
 
 _ENCODINGS: dict[str, type[Encoding]] = {}
+_PART = 1 << 20
+_DEEPEST = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,16 @@ class Encoding:
 
     def decode(self) -> npt.NDArray[np.float32]:
         """The whole array as float32."""
-        return self.take(np.arange(self.shape[0]))
+        result = np.empty(self.shape, dtype=np.float32)
+        # Some rows at a time: a look-up needs many times the memory of what it gives.
+        step = max(1, _PART // max(1, int(np.prod(self.shape[1:]))))
+        for start in range(0, self.shape[0], step):
+            result[start : start + step] = self.take(np.arange(start, min(start + step, self.shape[0])))
+        return result
+
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """Which rows (axis 0) are stored for themselves; all, where none was dropped."""
+        return np.ones(self.shape[0], dtype=bool)
 
     def cut(self, axis: int, keep: Array) -> Encoding:
         """Keep the positions `keep` of `axis`; encodings that can do it without decoding override this."""
@@ -76,6 +87,11 @@ class Encoding:
     def nbytes(self) -> int:
         """Bytes of every array that is stored: codes, scales, index of the kept rows."""
         return sum(array.nbytes for array in self.arrays().values())
+
+    @property
+    def derived_bytes(self) -> int:
+        """Bytes in memory beside what is stored: directories that make look-ups fast."""
+        return sum(value.derived_bytes for _, value in _parts(self) if isinstance(value, Encoding))
 
     def arrays(self, prefix: str = "") -> dict[str, Array]:
         """Every stored array by its dotted name."""
@@ -133,12 +149,18 @@ def _parts(encoding: Encoding) -> Iterator[tuple[str, Any]]:
 
 def encoding_from(spec: Mapping[str, Any], arrays: Mapping[str, Array], prefix: str = "") -> Encoding:
     """The encoding that `spec()` and `arrays()` describe. Raises RecpruneError where they do not fit together."""
+    if not isinstance(spec, Mapping):
+        raise RecpruneError(f"an encoding is described by a mapping, got {spec!r}")
     kind = spec.get("encoding")
-    if not isinstance(kind, str) or kind not in _ENCODINGS:
+    if not isinstance(kind, str) or kind not in _ENCODINGS or not kind:
         raise unknown("encoding", str(kind), (name for name in _ENCODINGS if name))
+    if prefix.count(".") > _DEEPEST:
+        raise RecpruneError(f"encodings are nested more than {_DEEPEST} deep")
     try:
         return _ENCODINGS[kind].from_spec(spec, arrays, prefix)
-    except (TypeError, IndexError) as error:
+    except RecpruneError:
+        raise
+    except (TypeError, IndexError, AttributeError, ValueError, OverflowError, MemoryError) as error:
         raise RecpruneError(f"encoding {kind!r} at {prefix!r} is malformed: {error}") from error
 
 
@@ -154,8 +176,8 @@ class Dense(Encoding):
     values: Array
 
     def __post_init__(self) -> None:
-        if self.values.dtype.kind != "f":
-            raise RecpruneError(f"dense values must be floats, got {self.values.dtype}")
+        if self.values.dtype not in (np.float32, np.float16):
+            raise RecpruneError(f"dense values must be float32 or float16, got {self.values.dtype}")
         if not np.isfinite(self.values).all():
             raise RecpruneError("dense values hold NaN or infinity")
 

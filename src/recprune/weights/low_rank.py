@@ -24,6 +24,8 @@ class LowRank(Encoding):
     right: Encoding
 
     def __post_init__(self) -> None:
+        if not isinstance(self.left, Encoding) or not isinstance(self.right, Encoding):
+            raise RecpruneError("low-rank factors must be encodings")
         if len(self.left.shape) != 2 or len(self.right.shape) != 2 or self.left.shape[1] != self.right.shape[0]:
             raise RecpruneError(f"low-rank factors of shapes {self.left.shape} and {self.right.shape} do not multiply")
 
@@ -31,7 +33,9 @@ class LowRank(Encoding):
     def encode(cls, array: npt.NDArray[Any], rank: int) -> LowRank:
         """Best rank-`rank` approximation in squared error: truncated SVD (Eckart, Young 1936)."""
         matrix = np.asarray(array, dtype=np.float64)
-        if matrix.ndim != 2 or not 1 <= rank <= min(matrix.shape):
+        if matrix.ndim != 2:
+            raise RecpruneError(f"a matrix has two axes, got an array of shape {matrix.shape}")
+        if not 1 <= rank <= min(matrix.shape):
             raise RecpruneError(f"rank must be in 1..{min(matrix.shape)} for a matrix of {matrix.shape}, got {rank}")
         u, s, vt = np.linalg.svd(matrix, full_matrices=False)
         root = np.sqrt(s[:rank])
@@ -48,6 +52,10 @@ class LowRank(Encoding):
     def rank(self) -> int:
         """Width of the factorization."""
         return self.left.shape[1]
+
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """Which rows the left factor stores for themselves."""
+        return self.left.mask()
 
     def take(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Multiply only the rows that are read."""

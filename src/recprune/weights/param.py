@@ -37,11 +37,13 @@ class Param:
     has_unknown: bool = True
 
     def __post_init__(self) -> None:
+        if not isinstance(self.axes, tuple) or not all(isinstance(axis, str) for axis in self.axes):
+            raise RecpruneError(f"axes are a tuple of names, got {self.axes!r}")
         if len(self.axes) != len(self.value.shape):
             raise RecpruneError(
                 f"axes {self.axes} do not name the {len(self.value.shape)} axes of shape {self.value.shape}"
             )
-        if any(not 0 <= row < self.value.shape[0] for row in self.protected):
+        if any(type(row) is not int or not 0 <= row < self.value.shape[0] for row in self.protected):
             raise RecpruneError(f"protected rows {self.protected} are not within {self.value.shape[0]} rows")
 
     @property
@@ -69,6 +71,8 @@ class Weights(Mapping[str, Param]):
     def __init__(self, params: Mapping[str, Param], sizes: Mapping[str, int] | None = None) -> None:
         self._params = dict(params)
         self.sizes: dict[str, int] = dict(sizes or {})
+        if any(type(size) is not int or not 0 <= size < 2**31 for size in self.sizes.values()):
+            raise RecpruneError(f"sizes of axes must be counts, got {self.sizes}")
         for name, param in self._params.items():
             for axis, size in zip(param.axes, param.shape, strict=True):
                 if axis and "+" not in axis and "*" not in axis and self.sizes.setdefault(axis, size) != size:
@@ -110,7 +114,7 @@ class Weights(Mapping[str, Param]):
 
     def tables(self, axis: str) -> list[str]:
         """Parameters with one row for each position of `axis`."""
-        return [name for name, param in self.items() if param.axes[0] == axis]
+        return [name for name, param in self.items() if param.axes[:1] == (axis,)]
 
     def atoms(self) -> dict[str, list[str]]:
         """Every atomic axis, and the parameters it appears in."""
@@ -123,7 +127,7 @@ class Weights(Mapping[str, Param]):
         return found
 
     def cut(self, axis: str, keep: Array) -> Weights:
-        """Keep positions `keep` (sorted) of an atomic axis in every parameter that has it."""
+        """Keep positions `keep`, in this order, of an atomic axis in every parameter that has it."""
         if axis not in self.atoms():
             raise RecpruneError(f"axis {axis!r} is in no parameter; axes are: {', '.join(sorted(self.atoms()))}")
         keep = np.asarray(keep, dtype=np.int64)
@@ -158,10 +162,13 @@ class Weights(Mapping[str, Param]):
         return np.concatenate(stay)
 
 
-def match(target: str, names: list[str]) -> list[str]:
-    """Names that match a shell pattern, or several joined by commas."""
+def match(target: str, names: list[str], what: str = "parameter") -> list[str]:
+    """Names that match a shell pattern, or several joined by commas; `what` says in the error what they name."""
+    if not isinstance(target, str):
+        raise RecpruneError(f"a target is a pattern such as '*.factor', got {target!r}")
     patterns = [p.strip() for p in target.split(",")]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise RecpruneError(f"target {pattern!r} matches no parameter; parameters are: {', '.join(names)}")
+            plural = "axes" if what == "axis" else f"{what}s"
+            raise RecpruneError(f"target {pattern!r} matches no {what}; {plural} are: {', '.join(names) or '(none)'}")
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]

@@ -40,8 +40,10 @@ class Quantized(Encoding):
 
     def __post_init__(self) -> None:
         check_settings(self.bits, self.granularity, self.group)
-        if any(not isinstance(d, int) or d < 0 for d in self.dims) or not self.dims:
+        if not self.dims or any(type(d) is not int or d < 0 for d in self.dims):
             raise RecpruneError(f"quantized shape {self.dims} is not a shape")
+        if _count(tuple(max(d, 1) for d in self.dims)) > 2**48:
+            raise RecpruneError(f"quantized shape {self.dims} is too large")
         expected = packed_bytes(_count(self.dims), self.bits)
         if self.codes.dtype != np.uint8 or self.codes.shape != (expected,):
             raise RecpruneError(
@@ -60,6 +62,8 @@ class Quantized(Encoding):
         """Quantize an array of one or more axes; rows are axis 0, columns all that follow."""
         check_settings(bits, granularity, group)
         values = np.asarray(array, dtype=np.float32)
+        if not values.ndim:
+            raise RecpruneError("cannot quantize a single number: it has no axes")
         if not np.isfinite(values).all():
             raise RecpruneError("cannot quantize NaN or infinity")
         if np.abs(values).max(initial=0.0) > 6e4:
@@ -80,6 +84,8 @@ class Quantized(Encoding):
         """Gather the codes, then decode them."""
         rows = np.asarray(rows, dtype=np.int64)
         columns = _count(self.dims[1:])
+        if not rows.size or not columns:
+            return np.zeros(rows.shape + self.dims[1:], dtype=np.float32)
         flat = rows.reshape(-1, 1) * columns + np.arange(columns)
         codes = unpack(self.codes, flat, self.bits).astype(np.float32)
         if self.granularity == "per_row":
@@ -96,24 +102,32 @@ class Quantized(Encoding):
         return Quantized.encode(array, self.bits, self.granularity, self.group)
 
     def cut(self, axis: int, keep: Array) -> Encoding:
-        """Rows with a scale of their own are cut without touching a code's value."""
+        """Codes and scales of what stays, as they are; only groups of rows must be formed, and so quantized, anew."""
+        keep = np.asarray(keep, dtype=np.int64)
+        if axis == 0 and self.granularity == "per_group":
+            return super().cut(axis, keep)
+        scale, dims = self.scale, list(self.dims)
+        dims[axis] = len(keep)
         if axis == 0 and self.granularity == "per_row":
-            columns = _count(self.dims[1:])
-            flat = np.asarray(keep, dtype=np.int64).reshape(-1, 1) * columns + np.arange(columns)
-            codes = pack(unpack(self.codes, flat, self.bits), self.bits)
-            dims = (len(keep), *self.dims[1:])
-            return Quantized(codes, self.scale[keep], self.bits, self.granularity, self.group, dims)
-        return super().cut(axis, keep)
+            scale = scale[keep]
+        if axis > 0 and self.granularity == "per_column":
+            scale = np.take(scale.reshape(self.dims[1:]), keep, axis=axis - 1).reshape(-1)
+        if axis == 0:
+            places = keep[:, None] * _count(self.dims[1:]) + np.arange(_count(self.dims[1:]) if len(keep) else 0)
+        else:
+            places = np.take(np.arange(_count(self.dims)).reshape(self.dims), keep, axis=axis)
+        codes = pack(unpack(self.codes, places, self.bits), self.bits)
+        return Quantized(codes, scale, self.bits, self.granularity, self.group, tuple(dims))
 
 
 def check_settings(bits: int, granularity: str, group: int) -> None:
     """Raise RecpruneError for settings that `Quantized` does not have."""
-    if bits not in _SHRINK:
-        raise RecpruneError(f"bits must be one of 2, 3, 4, 8, got {bits}")
+    if type(bits) is not int or bits not in _SHRINK:
+        raise RecpruneError(f"bits must be one of 2, 3, 4, 8, got {bits!r}")
     if granularity not in get_args(Granularity):
-        raise unknown("granularity", granularity, get_args(Granularity))
-    if not isinstance(group, int) or group < 1:
-        raise RecpruneError(f"group must be a number of rows, got {group}")
+        raise unknown("granularity", str(granularity), get_args(Granularity))
+    if type(group) is not int or group < 1:
+        raise RecpruneError(f"group must be a number of rows, got {group!r}")
 
 
 def _count(dims: tuple[int, ...]) -> int:
@@ -174,6 +188,10 @@ def _best_scale(table: Array, bits: int, granularity: str, group: int) -> npt.ND
     best_error = np.full(largest.shape, np.inf)
     for shrink in _SHRINK[bits]:
         scale = (largest * shrink / _offset(bits)).astype(np.float16)
+        if shrink == 1:
+            # Where rounding to float16 would cut off more than half a step (values near 1e-6), the next larger one.
+            short = largest - _offset(bits) * scale.astype(np.float32) > scale.astype(np.float32) / 2
+            scale = np.where(short, np.nextafter(scale, np.float16(np.inf)), scale)
         step = scale.astype(np.float32)[index]
         squares = ((_code(table, step, bits) - _offset(bits)) * step - table) ** 2
         error = _by_scale(np.add, squares, granularity, group)

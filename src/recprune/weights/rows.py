@@ -15,7 +15,7 @@ from recprune.weights.encoding import Encoding
 __all__ = ["Rows", "Stacked"]
 
 Array = npt.NDArray[Any]
-_BLOCK = 32  # bytes of bitmap for each entry of the rank directory
+_BLOCK = 8  # bytes of bitmap for each entry of the rank directory: half a bit a row
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Rows(Encoding):
 
     `kept` is a bitmap over the rows (one bit each, most significant first), or, where that is smaller, the bounds of
     the runs of kept rows as int32: a table that keeps its first thousand rows spends 8 bytes on saying so. The rank
-    directory that makes look-ups fast is derived on load (an eighth of a bit a row).
+    directory that makes look-ups fast is derived on load (half a bit a row of a bitmap, four bytes a run).
     """
 
     kind: ClassVar[str] = "rows"
@@ -43,15 +43,19 @@ class Rows(Encoding):
         return cls(runs if runs.nbytes < bitmap.nbytes else bitmap, inner, int(default), len(kept))
 
     def __post_init__(self) -> None:
-        if not isinstance(self.rows, int) or self.rows < 0:
-            raise RecpruneError(f"rows must be a count, got {self.rows}")
+        if type(self.rows) is not int or not 0 <= self.rows < 2**31:
+            raise RecpruneError(f"rows must be a count below 2**31, got {self.rows!r}")
+        if type(self.default) is not int or not isinstance(self.inner, Encoding) or self.kept.ndim != 1:
+            raise RecpruneError("rows need the marks of the kept ones, an encoding, and the place of the default row")
         if self.kept.dtype == np.uint8:
             if self.kept.shape != ((self.rows + 7) // 8,):
                 raise RecpruneError(f"bitmap of kept rows has {self.kept.shape} bytes for {self.rows} rows")
+            if self.rows % 8 and self.kept[-1] & (0xFF >> self.rows % 8):
+                raise RecpruneError(f"bitmap of kept rows marks rows beyond the last of {self.rows}")
             counts = _POPCOUNT[self.kept]
-            stored = int(counts.sum())
-            blocks = np.add.reduceat(counts, np.arange(0, len(counts), _BLOCK)) if len(counts) else counts
-            object.__setattr__(self, "_rank", np.concatenate([[0], np.cumsum(blocks)]).astype(np.int64))
+            lengths = (
+                np.add.reduceat(counts, np.arange(0, len(counts), _BLOCK), dtype=np.int64) if self.rows else counts
+            )
         elif self.kept.dtype == np.int32:
             edges = self.kept
             if (
@@ -60,11 +64,12 @@ class Rows(Encoding):
                 or (len(edges) and (edges[0] < 0 or edges[-1] > self.rows))
             ):
                 raise RecpruneError(f"runs of kept rows are not increasing bounds within {self.rows} rows")
-            lengths = (edges[1::2] - edges[::2]).astype(np.int64)
-            stored = int(lengths.sum())
-            object.__setattr__(self, "_rank", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+            lengths = edges[1::2] - edges[::2]
         else:
             raise RecpruneError(f"kept rows must be a bitmap or runs, got {self.kept.dtype}")
+        rank = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        object.__setattr__(self, "_rank", rank)
+        stored = int(rank[-1])
         if not stored <= self.inner.shape[0] or not 0 <= self.default < self.inner.shape[0]:
             raise RecpruneError(
                 f"{stored} kept rows and default {self.default} do not fit the {self.inner.shape[0]} rows stored"
@@ -74,6 +79,12 @@ class Rows(Encoding):
     def shape(self) -> tuple[int, ...]:
         """Shape of the decoded array: all rows, kept or not."""
         return (self.rows, *self.inner.shape[1:])
+
+    @property
+    def derived_bytes(self) -> int:
+        """The rank directory."""
+        rank: Array = self._rank  # type: ignore[attr-defined]
+        return rank.nbytes + super().derived_bytes
 
     def mask(self) -> npt.NDArray[np.bool_]:
         """Which rows are kept."""
@@ -93,7 +104,7 @@ class Rows(Encoding):
             block = byte // _BLOCK
             inside = block[..., None] * _BLOCK + np.arange(_BLOCK)
             counts = _POPCOUNT[self.kept[np.minimum(inside, len(self.kept) - 1)]]
-            before = np.where(inside < byte[..., None], counts, 0).sum(axis=-1)
+            before = np.where(inside < byte[..., None], counts, np.uint8(0)).sum(axis=-1, dtype=np.int64)
             here = self.kept[byte]
             bit = rows & 7
             before += _POPCOUNT[here & (0xFF00 >> bit & 0xFF).astype(np.uint8)]
@@ -144,7 +155,7 @@ class Rows(Encoding):
         return Rows(self.kept, self.inner.map_dense(function), self.default, self.rows)
 
 
-_POPCOUNT = np.array([bin(i).count("1") for i in range(256)], dtype=np.int64)
+_POPCOUNT = np.array([bin(i).count("1") for i in range(256)], dtype=np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,8 +169,8 @@ class Stacked(Encoding):
     parts: tuple[Encoding, ...]
 
     def __post_init__(self) -> None:
-        if not self.parts:
-            raise RecpruneError("stacked needs at least one part")
+        if not self.parts or not all(isinstance(part, Encoding) for part in self.parts):
+            raise RecpruneError("stacked needs one encoding or more")
         if any(len(part.shape) != 2 for part in self.parts):
             raise RecpruneError("stacked parts must be tables of two axes")
         starts = np.cumsum([0, *(part.shape[0] for part in self.parts)])
@@ -171,7 +182,7 @@ class Stacked(Encoding):
         return (sum(part.shape[0] for part in self.parts), max(part.shape[1] for part in self.parts))
 
     def take(self, rows: Array) -> npt.NDArray[np.float32]:
-        """Each row from its part, zeros beyond the part's width."""
+        """Rows from their parts, zeros beyond a part's width."""
         rows = np.asarray(rows, dtype=np.int64)
         starts: Array = self._starts  # type: ignore[attr-defined]
         result = np.zeros((*rows.shape, self.shape[1]), dtype=np.float32)
@@ -183,6 +194,10 @@ class Stacked(Encoding):
                 values[:, : part.shape[1]] = part.take(rows[chosen] - starts[i])
                 result[chosen] = values
         return result
+
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """Which rows their parts store for themselves."""
+        return np.concatenate([part.mask() for part in self.parts])
 
     def recode(self, array: Array) -> Stacked:
         """The same groups, widths and encodings for another array of as many rows."""
@@ -200,6 +215,8 @@ class Stacked(Encoding):
         """Cut each part by what falls into it; rows may change their order within a part only."""
         keep = np.asarray(keep, dtype=np.int64)
         if axis == 1:
+            if (np.diff(keep) < 0).any():
+                raise RecpruneError("the columns of a stacked table are kept in their order")
             return Stacked(tuple(part.cut(1, keep[keep < part.shape[1]]) for part in self.parts))
         starts: Array = self._starts  # type: ignore[attr-defined]
         if (np.diff(np.searchsorted(starts, keep, side="right")) < 0).any():

@@ -1,0 +1,124 @@
+"""What an id is: one definition for building and for looking up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recprune.errors import RecpruneError
+
+__all__ = ["MAX_BYTES", "as_bytes", "as_integers", "as_text", "find", "id_keys", "missing", "pair_keys"]
+
+Array = npt.NDArray[Any]
+MAX_BYTES = 1024  # of an id in UTF-8
+_NO_ID = "\n"  # no id holds a line break
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+
+
+def missing(value: Any) -> bool:
+    """Whether a value is None, NaN or a missing value of pandas.
+
+    >>> [missing(v) for v in (None, float("nan"), "", 0)]
+    [True, True, False, False]
+    """
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or bool(value != value)
+
+
+def as_text(values: Array | Sequence[Any]) -> npt.NDArray[np.str_]:
+    """Ids as text. A number without fraction is its digits, whatever its type; a missing id is the empty text.
+
+    >>> as_text(["a", 7, 7.0, None]).tolist()
+    ['a', '7', '7', '']
+    """
+    # A plain list stays a list of objects: numpy would turn ["a", nan] into the ids "a" and "nan".
+    array = values if isinstance(values, np.ndarray) else np.fromiter(values, dtype=object, count=len(values))
+    if array.dtype.kind in "iuU":
+        return array.astype(np.str_, copy=False)
+    if array.dtype.kind == "S":
+        return np.char.decode(array, "utf-8", "surrogatepass")
+    return np.array([_text(value) for value in array.tolist()], dtype=np.str_)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        # One long text would make the whole array as wide; it cannot be an id.
+        return str(value) if len(value) <= MAX_BYTES else _NO_ID
+    if isinstance(value, bytes):
+        return _text(value.decode("utf-8", "replace"))
+    if missing(value):
+        return ""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return _text(str(value))
+
+
+def as_bytes(values: Array | Sequence[Any]) -> Array:
+    """Ids as UTF-8 of fixed width, what numpy sorts and searches fastest."""
+    if isinstance(values, np.ndarray) and values.dtype.kind == "S":
+        return values
+    texts = np.ascontiguousarray(as_text(values))
+    letters = texts.view(np.uint32)
+    if letters.max(initial=0) < 128:  # ASCII is its own UTF-8, and ten times faster this way
+        return letters.astype(np.uint8).view(f"S{texts.itemsize // 4}")
+    encoded: Array = np.char.encode(texts, "utf-8", "surrogatepass")
+    return encoded
+
+
+def as_integers(values: Array | Sequence[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Ids as int64, and which of them are integers at all."""
+    if isinstance(values, np.ndarray) and (
+        values.dtype.kind == "i" or (values.dtype.kind == "u" and values.itemsize < 8)
+    ):
+        return values.astype(np.int64), np.ones(len(values), dtype=bool)
+    texts = as_text(values).tolist()
+    good = np.array([_INTEGER.fullmatch(text) is not None for text in texts], dtype=bool)
+    return np.array([int(text) if ok else 0 for text, ok in zip(texts, good, strict=True)], dtype=np.int64), good
+
+
+def id_keys(ids: Array) -> Array:
+    """The keys of a vocabulary: int64 for integers, UTF-8 for all else.
+
+    Raises RecpruneError for an id twice, with a line break, or longer than `MAX_BYTES`.
+    """
+    ids = np.asarray(ids)
+    if ids.dtype.kind in "iu":
+        keys: Array = ids.astype(np.int64)
+        if ids.dtype.kind == "u" and (keys < 0).any():
+            raise RecpruneError(f"an integer id is larger than 2**63 - 1: {ids.max()}; give such ids as text")
+    else:
+        keys = as_bytes(ids)
+        if keys.dtype.itemsize > MAX_BYTES or (len(keys) and (np.char.count(keys, b"\n") > 0).any()):
+            raise RecpruneError(f"an id holds a line break or is longer than {MAX_BYTES} bytes")
+    unique, counts = np.unique(keys, return_counts=True)
+    if len(unique) < len(keys):
+        raise RecpruneError(f"an id is twice in a vocabulary: {as_text(unique[counts > 1][:1])[0]!r}")
+    return keys
+
+
+def find(keys: Array, values: Array | Sequence[Any]) -> npt.NDArray[np.int64]:
+    """Place of each id among sorted `keys`; -1 for an unknown one."""
+    if not len(keys):
+        return np.full(len(values), -1, dtype=np.int64)
+    if keys.dtype.kind == "S":
+        wanted = as_bytes(values)
+        good = np.ones(len(wanted), dtype=bool)
+        # Cut to the width of the keys: else numpy widens all keys to the longest id asked for.
+        at = np.searchsorted(keys, wanted.astype(keys.dtype))
+    else:
+        wanted, good = as_integers(values)
+        at = np.searchsorted(keys, wanted)
+    at = np.minimum(at, len(keys) - 1)
+    return np.where(good & (keys[at] == wanted), at, -1)
+
+
+def pair_keys(left: Array | Sequence[Any], right: Array | Sequence[Any]) -> npt.NDArray[np.str_]:
+    """One text key for each pair of ids.
+
+    >>> pair_keys(np.array(["u1"]), np.array(["a"])).tolist()
+    ['u1\\x1fa']
+    """
+    return np.char.add(np.char.add(as_text(left), "\x1f"), as_text(right))
