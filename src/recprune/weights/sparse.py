@@ -53,7 +53,7 @@ class Sparse(Encoding):
         if self.paired and self.dims[0] != self.dims[1]:
             raise RecpruneError(f"a matrix of {self.dims} is not square and cannot be paired")
         _check_bits(self.bits)
-        stored = self.entries * (2 if self.paired else 1)
+        stored = self.stored
         if self.codes.dtype != np.uint8 or self.codes.shape != (packed_bytes(stored, self.bits),):
             raise RecpruneError(f"{stored} codes of {self.bits} bits do not fit {self.codes.shape} bytes")
         if self.levels.dtype != np.float32 or self.levels.shape != (1 << self.bits,):
@@ -134,7 +134,7 @@ class Sparse(Encoding):
     @property
     def stored(self) -> int:
         """Entries with a value: two for each pair."""
-        return len(self._codes)  # type: ignore[attr-defined, no-any-return]
+        return self.entries * (2 if self.paired else 1)
 
     @property
     def resident_bytes(self) -> int:

@@ -22,7 +22,7 @@ _BLOCK = 512
 
 @dataclass(frozen=True)
 class KeepTop(Step):
-    """Keep `per_column` entries for each column of a square matrix, on average, and store them sparse.
+    """Keep `per_column` entries for each column of a matrix, on average, and store them sparse.
 
     `by="pair"` ranks pairs of items over the whole matrix, by the geometric mean of both directions
     `sqrt(|b_ij b_ji|)`: for EASE that is the partial correlation of the two items. It is multiplied by
@@ -32,7 +32,8 @@ class KeepTop(Step):
 
     `refit`: the kept entries of each column are fitted again by ridge regression on the training data with penalty `l2`,
     and the mean of the old and the new value is stored: refitted entries alone find the first hits better and the later
-    ones worse. `bits`: of a value's code into one codebook for the whole matrix.
+    ones worse. `bits`: of a value's code into one codebook for the whole matrix. Ranking by pair and the refit need a square
+    matrix, items x items.
     """
 
     verb: ClassVar[str] = "keep_top"
@@ -62,12 +63,17 @@ class KeepTop(Step):
         """Rank, refit, code."""
         for name in weights.match(self.target):
             shape = weights[name].shape
-            if len(shape) != 2 or shape[0] != shape[1]:
-                raise RecpruneError(f"keep_top acts on square matrices, {name!r} has shape {shape}")
-            if context.gram is None and (self.refit or (self.by == "pair" and self.tail)):
-                raise RecpruneError("keep_top needs the item products of the training data to refit and to rank")
-            if context.gram is not None and context.gram.shape != shape:
-                raise RecpruneError(f"item products of shape {context.gram.shape} do not fit {name!r} of shape {shape}")
+            if len(shape) != 2:
+                raise RecpruneError(f"keep_top acts on matrices, {name!r} has shape {shape}")
+            if self.by == "pair" and shape[0] != shape[1]:
+                raise RecpruneError(
+                    f"pairs are ranked in square matrices, {name!r} has shape {shape}; rank by='column'"
+                )
+            if self.refit or (self.by == "pair" and self.tail):
+                if context.gram is None:
+                    raise RecpruneError("keep_top needs the item products of the training data to refit and to rank")
+                if context.gram.shape != shape:
+                    raise RecpruneError(f"item products of {context.gram.shape} do not fit {name!r} of shape {shape}")
             weights = weights.replace(name, self._sparse(weights[name].value.decode(), context))
         return weights
 
@@ -84,7 +90,7 @@ class KeepTop(Step):
         values = matrix[rows, columns]
         if self.refit and context.gram is not None:
             values = (values + refit_columns(context.gram, rows, columns, self.l2, context.say)) / 2
-        return Sparse.encode(rows, columns, values, (len(matrix), len(matrix)), self.bits)
+        return Sparse.encode(rows, columns, values, (int(matrix.shape[0]), int(matrix.shape[1])), self.bits)
 
     def describe(self) -> str:
         """In words."""
@@ -94,16 +100,14 @@ class KeepTop(Step):
 
 
 def top_in_columns(matrix: Array, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Rows and columns of the `count` largest magnitudes of each column, off the diagonal; zeros are left out."""
-    rows, columns = [], []
-    size = len(matrix)
-    for start in range(0, size, _BLOCK):
+    """Rows and columns of the `count` largest magnitudes of each column; zeros are left out."""
+    rows, columns = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    height, width = matrix.shape
+    for start in range(0, width, _BLOCK):
         block = np.abs(matrix[:, start : start + _BLOCK].T)
-        own = np.arange(len(block))
-        block[own, start + own] = 0
-        chosen = np.argpartition(-block, min(count, size - 1), axis=1)[:, : min(count, size)]
-        column = np.repeat(own, chosen.shape[1])
-        row = chosen.reshape(-1)
+        chosen = np.argpartition(-block, count, axis=1)[:, :count] if count < height else np.arange(height)[None, :]
+        chosen = np.broadcast_to(chosen, (len(block), chosen.shape[1]))
+        row, column = chosen.reshape(-1), np.repeat(np.arange(len(block)), chosen.shape[1])
         there = block[column, row] > 0
         rows.append(row[there])
         columns.append(column[there] + start)
