@@ -5,6 +5,9 @@ other operation sees the dense decoded tensor. The tensor works wherever a param
 `torch.save` and `torch.load(weights_only=True)`, under `deepcopy` and `.to()`, and it stores a float checkpoint that
 is loaded into it the way it stores its own values. It never requires a gradient: it is trained by opening it
 (`recprune.recovery.finetune`), which puts float leaves behind what is read.
+
+Every read decodes anew: what a model multiplies with as a whole (`.weight` for all items, layers) is decoded whole at
+each call. `torch.compile` and `torch.export` refuse it; rebuild the model with decoded weights for them.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ class CompactTensor(torch.Tensor):
     >>> from recprune.weights import Quantized
     >>> table = CompactTensor.of(Quantized.encode(np.eye(4, dtype=np.float32), bits=8))
     >>> table.shape, table.size_bytes, table[torch.tensor([2])].tolist()
-    (torch.Size([4, 4]), 24, [[0.0, 0.0, 1.0001220703125, 0.0]])
+    (torch.Size([4, 4]), 24, [[0.0, 0.0, 0.99993896484375, 0.0]])
     """
 
     _cell: _Cell

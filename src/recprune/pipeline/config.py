@@ -91,7 +91,7 @@ class RunConfig:
 
 
 def read_config(path: str | Path) -> RunConfig:
-    """Read the YAML of a run. An unknown key is named with the nearest known one; everything is checked before work starts."""
+    """Read the YAML of a run; everything is checked before work starts, an unknown key named with the nearest known one."""
     import yaml
 
     path = Path(path)
@@ -140,7 +140,7 @@ def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     for name, f in known.items():
         if f.default is MISSING and f.default_factory is MISSING and name not in values:
             raise RecpruneError(f"{where} lacks {name!r}")
-        kinds = {"str": str, "int": int, "float": (int, float), "bool": bool}
+        kinds: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "bool": bool}
         wanted = kinds.get(str(f.type))
         if (
             name in values

@@ -14,9 +14,7 @@ import polars as pl
 
 from recprune.adapters import adapter_for
 from recprune.artifact import Artifact, read, write
-from recprune.context import Context
 from recprune.data import Log
-from recprune.errors import RecpruneError
 from recprune.evaluation import (
     ListTruth,
     by_activity,
@@ -82,7 +80,7 @@ class NextItemTask:
             "users": len(self.data.users),
             "items": self.data.catalogue,
         }
-        words = f"EASE over {self.data.catalogue:,} items with {self.config.min_reads} readers or more, l2 {self.config.l2:g}"
+        words = f"EASE over {self.data.catalogue:,} items with {self.config.min_reads} readers or more"
         return {"size": size, "valid": valid, "split": split, "original": words}, ["original"]
 
     def peers(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
@@ -101,8 +99,10 @@ class NextItemTask:
     def analyze(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
         """What is redundant, and what keeping fewer entries of a column costs on validation, nothing refitted."""
         artifact = read(folder / "original")
-        context = self._context(say)
-        found = analyze(replace(self._snapshot(artifact)), context).to_json()
+        model = self.model()
+        adapter = adapter_for(model)
+        context = adapter.context(model, self.data, self.seed, say)
+        found = analyze(adapter.read(model), context).to_json()
         base = self._judge(self.lists(artifact, "valid"), "valid")[self.metric]
         whole = artifact.weights["item_weights"].nbytes
         points = [{"keep": 1.0, "difference": 0.0, "bytes": whole}]
@@ -248,19 +248,3 @@ class NextItemTask:
     def _judge(self, lists: Array, part: str) -> Mapping[str, float]:
         truth = self._truth(part)
         return {m: i.value for m, i in estimate(truth, lists, ("ndcg@10", "recall@20"), resamples=100).items()}
-
-    def _context(self, say: Say) -> Context:
-        from recprune.recommenders.ease import gram
-        from recprune.recommenders.next_book import with_unknown
-
-        counts = np.append(self.data.counts[: self.data.catalogue], 0)
-        return Context({"item": counts}, gram=gram(with_unknown(self.data.user_items)), seed=self.seed, say=say)
-
-    def _snapshot(self, artifact: Artifact) -> Any:
-        from recprune.snapshot import Snapshot
-
-        vocabulary = artifact.vocabularies["item"]
-        ids = vocabulary.ids() if hasattr(vocabulary, "ids") else None
-        if ids is None:
-            raise RecpruneError("the original does not hold its item ids")
-        return Snapshot(artifact.weights, artifact.graph, {"item": ids})

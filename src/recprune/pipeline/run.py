@@ -32,15 +32,20 @@ class Task(Protocol):
 
     metric: str
 
-    def train(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]: ...
+    def train(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """Train the original."""
 
-    def peers(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]: ...
+    def peers(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """Score the peers on test."""
 
-    def analyze(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]: ...
+    def analyze(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """What is redundant."""
 
-    def compress(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]: ...
+    def compress(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """Apply every recipe."""
 
-    def evaluate(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]: ...
+    def evaluate(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """Judge on test."""
 
 
 def load_log(data: str, folder: Path = Path()) -> Log:
@@ -101,7 +106,6 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """All stages of all tasks; writes `summary.json` and gives it."""
         tasks = {name: self._summary(name) for name in self.config.tasks}
-        log = None
         stages = [
             {"stage": f"{name}: {stage}", "seconds": round(found.seconds, 1)}
             for name in self.config.tasks
@@ -120,7 +124,6 @@ class Run:
         }
         if self.config.question:
             summary["question"] = self.config.question
-        del log
         write_summary(summary, self.folder / "summary.json")
         return summary
 

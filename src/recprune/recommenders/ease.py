@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from recprune.errors import RecpruneError
+from recprune.weights import Dense, Encoding
 
-__all__ = ["fit", "gram"]
+__all__ = ["ItemItem", "fit", "gram"]
 
 
 def gram(user_items: Any) -> npt.NDArray[np.float32]:
@@ -59,3 +61,28 @@ def fit(user_items: Any, l2: float) -> npt.NDArray[np.float32]:
     result /= scale
     np.fill_diagonal(result, 0)
     return result
+
+
+@dataclass(frozen=True, eq=False)
+class ItemItem:
+    """An item-item model: the scores of a history are the sum of its items' rows, plus `shares`.
+
+    `item_weights`: (items + 1, items + 1), the last row and column those of unknown ids. `ids`: (items,), of the items.
+    `shares`: (items,), the popularity that orders what a history says nothing about.
+    """
+
+    item_weights: Encoding
+    ids: npt.NDArray[Any]
+    shares: npt.NDArray[Any]
+
+    @classmethod
+    def fit(cls, user_items: Any, ids: npt.NDArray[Any], l2: float) -> ItemItem:
+        """EASE on `user_items` (scipy CSR, users x items), popularity scaled to be a tie breaker."""
+        from recprune.recommenders.next_book import shares_of, with_unknown
+
+        return cls(Dense(fit(with_unknown(user_items), l2)), ids, shares_of(user_items))
+
+    def scores(self, histories: Any) -> npt.NDArray[np.float32]:
+        """Scores (users, items) of histories, scipy CSR of the same items."""
+        found = self.item_weights.pool(histories.indices.astype(np.int64), histories.indptr.astype(np.int64))
+        return found[:, : len(self.ids)] + self.shares.astype(np.float32)

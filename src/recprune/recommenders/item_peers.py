@@ -7,15 +7,84 @@ NDCG@10 on the validation part of Book-Crossing, and say what else was tried.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Recommender", "implicit_als", "item_cosine", "linear", "popularity", "ranked_lists"]
+from recprune.recommenders.ease import fit
+from recprune.recommenders.next_book import NextBookData
+from recprune.vocabulary import ExactVocabulary
+
+__all__ = [
+    "Peer",
+    "Recommender",
+    "implicit_als",
+    "item_cosine",
+    "linear",
+    "next_item_peers",
+    "popularity",
+    "ranked_lists",
+]
 
 Recommender = Callable[[Any], npt.NDArray[np.float32]]
+_PLAIN = (128, 64, 32, 16, 8)  # entries of a column that plain magnitude pruning keeps
+
+
+@dataclass(frozen=True, eq=False)
+class Peer:
+    """A peer's ranked lists of the readers judged (users, k), its bytes, and whether it is the same model made small."""
+
+    name: str
+    lists: npt.NDArray[np.int64]
+    disk_bytes: int
+    note: str
+    trained_small: bool = False
+
+
+def next_item_peers(
+    data: NextBookData, users: npt.NDArray[Any], k: int, l2: float, say: Callable[[str], None] = lambda line: None
+) -> Iterator[Peer]:
+    """Fit the peers on the training matrix, one after the other: lists for the users at rows `users`.
+
+    Plain magnitude pruning of EASE keeps the largest entries of each column, as int8 with a scale a column and uint16
+    indices: what one would do without this library.
+    """
+    from scipy.sparse import csc_array
+
+    from recprune.pruning.methods.keep_top import top_in_columns
+
+    matrix, histories, items = data.user_items, data.user_items[users], data.catalogue
+    vocabulary, _ = ExactVocabulary.build([data.items[:items].astype(np.str_)])
+    ids = sum(array.nbytes for array in vocabulary.arrays().values())
+    say("popularity")
+    yield Peer("popularity", ranked_lists(popularity(matrix), histories, k), 4 * items + ids, "one number an item")
+    say("item cosine")
+    cosine = item_cosine(matrix)
+    yield Peer(
+        "item cosine",
+        ranked_lists(cosine, histories, k),
+        200 * items * 8 + ids,
+        "200 neighbours an item, float32 and int32",
+    )
+    say("implicit ALS")
+    als = implicit_als(matrix)
+    size = 256 * 4 * items + ids
+    yield Peer("implicit ALS", ranked_lists(als, histories, k), size, "256 wide, item factors only, float32")
+    weights = fit(matrix, l2)
+    for count in _PLAIN:
+        say(f"plain magnitude, {count} entries a column")
+        rows, columns = top_in_columns(weights, count)
+        scale = np.maximum(np.abs(weights).max(axis=0), 1e-12) / 127
+        values = np.rint(weights[rows, columns] / scale[columns]) * scale[columns]
+        small = csc_array((values.astype(np.float32), (rows, columns)), shape=weights.shape).tocsr()
+        size = 3 * len(rows) + 4 * (items + 1) + 4 * items + ids
+        note = "EASE, largest entries of each column, int8 and uint16, a float32 scale a column"
+        yield Peer(
+            f"magnitude, {count} a column", ranked_lists(linear(small), histories, k), size, note, trained_small=True
+        )
 
 
 def popularity(user_items: Any) -> Recommender:

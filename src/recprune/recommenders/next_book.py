@@ -14,9 +14,9 @@ from recprune.data.splits import hold_out_per_user
 from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
 from recprune.snapshot import Snapshot
-from recprune.weights import Dense, Param, Weights
+from recprune.weights import Dense, Encoding, Param, Weights
 
-__all__ = ["NextBookData", "item_snapshot", "next_book_data", "with_unknown"]
+__all__ = ["NextBookData", "item_snapshot", "next_book_data", "shares_of", "with_unknown"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,14 @@ def with_unknown(user_items: Any) -> Any:
     return csr_array((user_items.data, user_items.indices, user_items.indptr), shape=(users, items + 1))
 
 
-def item_snapshot(item_weights: npt.NDArray[np.float32], shares: npt.NDArray[Any], ids: npt.NDArray[Any]) -> Snapshot:
+def shares_of(user_items: Any, scale: float = 0.17) -> npt.NDArray[np.float32]:
+    """What popularity adds to a score: `scale` times the share of users who read the item, (items,)."""
+    reads = np.asarray(user_items.sum(axis=0), dtype=np.float64).reshape(-1)
+    shares: npt.NDArray[np.float32] = (scale * reads / max(user_items.shape[0], 1)).astype(np.float32)
+    return shares
+
+
+def item_snapshot(item_weights: Encoding, shares: npt.NDArray[Any], ids: npt.NDArray[Any]) -> Snapshot:
     """An item-item model as arrays and a graph: scores are the sum of the history's rows, plus `popularity`.
 
     `item_weights`: (items + 1, items + 1), the last row and column those of unknown ids. `shares`: (items,), what popularity
@@ -95,7 +102,7 @@ def item_snapshot(item_weights: npt.NDArray[np.float32], shares: npt.NDArray[Any
     popularity = np.append(np.asarray(shares, dtype=np.float32), np.float32(0))[:, None]
     weights = Weights(
         {
-            "item_weights": Param(("item", "item"), Dense(item_weights), protected=(len(ids),)),
+            "item_weights": Param(("item", "item"), item_weights, protected=(len(ids),)),
             "popularity": Param(("item", ""), Dense(popularity), protected=(len(ids),), trained=False),
         }
     )

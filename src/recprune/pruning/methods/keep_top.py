@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from recprune.context import Context
 from recprune.errors import RecpruneError, unknown
-from recprune.pruning.step import Context, Step
+from recprune.pruning.step import Step
 from recprune.weights import Sparse, Weights
 
 __all__ = ["KeepTop", "refit_columns", "top_in_columns", "top_pairs"]
