@@ -1,5 +1,8 @@
 """Small hand-made models that several tests share."""
 
+import tracemalloc
+from contextlib import contextmanager
+
 import numpy as np
 
 from recprune.graph import Graph, Op
@@ -92,3 +95,14 @@ def next_item():
         op("pool", "scores", "read", params=("similar",), mode="sum"),
     )
     return Snapshot(weights, Graph(("items",), ops, "scores", "item", "popular"), {"item": ITEMS})
+
+
+@contextmanager
+def at_most(megabytes):
+    """Fail where more memory is allocated than that."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < megabytes * 1e6
+    finally:
+        tracemalloc.stop()
