@@ -44,6 +44,7 @@ KINDS: dict[str, Kind] = {
     "fm": Kind(None, 0),  # sum of products of all pairs of vectors (Rendle 2010)
     "relu": Kind(1, 0),
     "add": Kind(None, 0),
+    "shift": Kind(1, 1),  # one number a column is added to every row
     "sum": Kind(1, 0),  # over the last axis, kept
     "sigmoid": Kind(1, 0),
 }

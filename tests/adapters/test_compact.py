@@ -225,8 +225,25 @@ def test_a_gradient_is_refused_and_a_trained_tensor_is_not_written_to():
     with pytest.raises(RecpruneError, match="finetune"):
         table.requires_grad_()
     table.open_()
-    with pytest.raises(RecpruneError, match="while it is trained"):
-        table.copy_(torch.zeros(300, 6))
+    for values in (torch.zeros(300, 6), example()):
+        with pytest.raises(RecpruneError, match="while it is trained"):
+            table.copy_(values)
+
+
+def test_a_step_costs_what_it_reads_and_a_copy_holds_what_it_would_store():
+    table = example()
+    (leaf,) = table.open_()
+    F.embedding(torch.tensor([[0, 1], [0, 5]]), table).sum().backward()
+    # Row 5 is dropped and reads the last of what is stored.
+    assert leaf.grad.is_sparse
+    assert leaf.grad.coalesce().indices().tolist() == [[0, 1, len(leaf) - 1]]
+    assert leaf.grad.coalesce().values()[:, 0].tolist() == [2, 1, 1]
+    with torch.no_grad():
+        leaf[0] = -leaf[0]
+    copies = (copy.deepcopy(table), pickle.loads(pickle.dumps(table)), CompactTensor.of(table.encoding()))
+    table.close_()
+    assert all(torch.equal(other.decode(), table.decode()) for other in copies)
+    assert torch.equal(table[0], -example()[0])
 
 
 def test_a_file_with_values_that_do_not_fit_is_refused():

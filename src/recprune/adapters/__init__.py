@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -33,20 +33,17 @@ class Adapter(Protocol):
     def context(self, model: Any, data: Any, seed: int, say: Callable[[str], None]) -> Context:
         """What the steps may look at, drawn from the user's data."""
 
+    def check(self, model: Any, weights: Weights, data: Any) -> None:
+        """Raise RecpruneError where an axis that `weights` has cut cannot be cut out of this model."""
 
-def adapter_for(model: object, axes: Mapping[str, Sequence[str]] | None = None) -> Adapter:
-    """The adapter of the nearest class of `model` that has one. Raises RecpruneError where none has.
 
-    `axes`: names for the axes of a foreign model's parameters; only adapters of foreign models take them.
-    """
+def adapter_for(model: object) -> Adapter:
+    """The adapter of the nearest class of `model` that has one. Raises RecpruneError where none has."""
     for cls in type(model).__mro__:
         found = _ADAPTERS.get(f"{cls.__module__}.{cls.__qualname__}")
         if found:
             module, name = found.split(":")
-            try:
-                adapter: Adapter = getattr(import_module(module), name)(**({"axes": axes} if axes else {}))
-            except TypeError:
-                raise RecpruneError(f"the axes of a {cls.__qualname__} are known; leave `axes` out") from None
+            adapter: Adapter = getattr(import_module(module), name)()
             return adapter
     known = ", ".join(name.rpartition(".")[2] for name in sorted(_ADAPTERS))
     raise RecpruneError(

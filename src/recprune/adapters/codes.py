@@ -19,8 +19,11 @@ from recprune.weights import Encoding, Quantized, encoding_from
 __all__ = ["Code", "code_from"]
 
 Spec = Mapping[str, Any]
-_BLOCK = 8  # bytes of bitmap for each entry of the rank directory: half a bit a row
-_POPCOUNT = torch.tensor([bin(i).count("1") for i in range(256)], dtype=torch.uint8)
+# A bitmap holds eight rows a byte, most significant bit first; it is read as little-endian words of 64 rows. For each
+# place in a word: the bit of that row, and the bits of the rows before it.
+_ORDER = [1 << (8 * (row // 8) + 7 - row % 8) for row in range(64)]
+_BIT = torch.from_numpy(np.array(_ORDER, np.uint64).view(np.int64))
+_BEFORE = torch.from_numpy(np.array([sum(_ORDER[:row]) for row in range(64)], np.uint64).view(np.int64))
 
 
 class Code:
@@ -43,10 +46,10 @@ class Code:
     @property
     def device(self) -> torch.device:
         """Where the tensors are."""
-        return next(iter(self.state().values())).device
+        return next(self.parts()).device
 
     def state(self, prefix: str = "") -> dict[str, Tensor]:
-        """Every stored tensor, by the names that the encoding gives its arrays."""
+        """Every stored tensor, by the names that the encoding gives its arrays; while training, what would be stored."""
         raise NotImplementedError
 
     def parts(self) -> Iterator[Code]:
@@ -87,24 +90,25 @@ class _Dense(Code):
         self.shape = tuple(self.values.shape)
         self.leaf: Tensor | None = None
 
+    @property
+    def device(self) -> torch.device:
+        return self.values.device
+
     def _take(self, rows: Tensor) -> Tensor:
-        if self.leaf is not None:
-            return self.leaf[rows]
-        return self.values[rows].float()
+        return self.values[rows].float() if self.leaf is None else _gather(self.leaf, rows)
 
     def decode(self) -> Tensor:
-        return self.leaf if self.leaf is not None else self.values.float()
+        return self.values.float() if self.leaf is None else self.leaf
 
     def state(self, prefix: str = "") -> dict[str, Tensor]:
-        return {prefix + "values": self.values}
+        return {prefix + "values": self.values if self.leaf is None else self.leaf.detach().to(self.values.dtype)}
 
     def open_(self) -> list[Tensor]:
         self.leaf = self.values.float().clone().requires_grad_()
         return [self.leaf]
 
     def close_(self) -> None:
-        assert self.leaf is not None
-        self.values, self.leaf = self.leaf.detach().to(self.values.dtype).clone(), None
+        self.values, self.leaf = self.state()["values"], None
 
 
 class _Quantized(Code):
@@ -117,21 +121,24 @@ class _Quantized(Code):
         self.top = 3 if self.bits == 2 else 2 * (2 ** (self.bits - 1) - 1)
         self.leaf: Tensor | None = None
 
+    @property
+    def device(self) -> torch.device:
+        return self.scale.device
+
     def _take(self, rows: Tensor) -> Tensor:
         if self.leaf is not None:
-            return self._straight_through(self.leaf[rows], self._step(rows))
-        return (self._codes(rows).float() - self.offset) * self._step(rows)
+            return self._straight_through(_gather(self.leaf, rows), self._step(rows))
+        return self._codes(rows).float().sub_(self.offset).mul_(self._step(rows))
 
     def decode(self) -> Tensor:
-        rows = torch.arange(self.shape[0], device=self.device)
         if self.leaf is not None:
-            return self._straight_through(self.leaf, self._step(rows)).reshape(self.shape)
+            return self._straight_through(self.leaf, self._step()).reshape(self.shape)
         count = self.shape[0] * self.columns
         packed = self.codes
         if self.bits == 3:
             packed = torch.nn.functional.pad(packed, (0, -len(packed) % 3))
         codes = _spread(packed, self.bits)[:count].reshape(self.shape[0], self.columns)
-        return ((codes.float() - self.offset) * self._step(rows)).reshape(self.shape)
+        return codes.float().sub_(self.offset).mul_(self._step()).reshape(self.shape)
 
     def _codes(self, rows: Tensor) -> Tensor:
         width = self.columns * self.bits
@@ -143,12 +150,16 @@ class _Quantized(Code):
         codes: Tensor = word >> (16 - self.bits - (first & 7)) & 2**self.bits - 1
         return codes
 
-    def _step(self, rows: Tensor) -> Tensor:
-        if self.granularity == "per_row":
-            return self.scale[rows].float()[:, None]
+    def _step(self, rows: Tensor | None = None) -> Tensor:
+        """Scale of each value of the rows, or of all."""
+        if self.granularity in ("per_tensor", "per_column"):
+            return self.scale.float()[None, :]
+        if rows is not None:
+            return self.scale[rows if self.granularity == "per_row" else rows // self.group].float()[:, None]
+        scale = self.scale.float()
         if self.granularity == "per_group":
-            return self.scale[rows // self.group].float()[:, None]
-        return self.scale.float()[None, :]
+            scale = scale.repeat_interleave(self.group)[: self.shape[0]]
+        return scale[:, None]
 
     def _rounded(self, values: Tensor, step: Tensor) -> Tensor:
         ratio = torch.where(step > 0, values / torch.where(step > 0, step, 1.0), 0.0)
@@ -161,7 +172,11 @@ class _Quantized(Code):
         return stored + (values - values.detach())
 
     def state(self, prefix: str = "") -> dict[str, Tensor]:
-        return {prefix + "codes": self.codes, prefix + "scale": self.scale}
+        codes = self.codes
+        if self.leaf is not None:
+            fresh = self._rounded(self.leaf.detach(), self._step()).to(torch.uint8)
+            codes = torch.from_numpy(pack(fresh.cpu().numpy(), self.bits)).to(self.device)
+        return {prefix + "codes": codes, prefix + "scale": self.scale}
 
     def open_(self) -> list[Tensor]:
         self.leaf = self.decode().reshape(self.shape[0], self.columns).clone().requires_grad_()
@@ -174,11 +189,12 @@ class _Quantized(Code):
         self.scale = torch.from_numpy(fresh.scale).to(self.device)
 
     def close_(self) -> None:
-        assert self.leaf is not None
-        rows = torch.arange(self.shape[0], device=self.device)
-        codes = self._rounded(self.leaf.detach(), self._step(rows)).to(torch.uint8)
-        self.codes = torch.from_numpy(pack(codes.cpu().numpy(), self.bits)).to(self.device)
-        self.leaf = None
+        self.codes, self.leaf = self.state()["codes"], None
+
+
+def _gather(leaf: Tensor, rows: Tensor) -> Tensor:
+    """Rows of a leaf; the gradient of a table holds only the rows that were read, so that a step costs what it reads."""
+    return torch.nn.functional.embedding(rows, leaf, sparse=True) if leaf.dim() == 2 else leaf[rows]
 
 
 def _spread(packed: Tensor, bits: int) -> Tensor:
@@ -186,53 +202,82 @@ def _spread(packed: Tensor, bits: int) -> Tensor:
     if bits == 8:
         return packed
     if bits == 3:
-        triple = packed.reshape(*packed.shape[:-1], -1, 3).int()
-        word = triple[..., 0] << 16 | triple[..., 1] << 8 | triple[..., 2]
-        return torch.stack([word >> shift & 7 for shift in range(21, -1, -3)], -1).flatten(-2)
-    mask = 2**bits - 1
-    return torch.stack([packed >> shift & mask for shift in range(8 - bits, -1, -bits)], -1).flatten(-2)
+        a, b, c = packed.reshape(*packed.shape[:-1], -1, 3).unbind(-1)
+        values = [
+            a >> 5,
+            a >> 2 & 7,
+            a << 1 & 7 | b >> 7,
+            b >> 4 & 7,
+            b >> 1 & 7,
+            b << 2 & 7 | c >> 6,
+            c >> 3 & 7,
+            c & 7,
+        ]
+    else:
+        values = [packed >> shift & 2**bits - 1 for shift in range(8 - bits, -1, -bits)]
+    return torch.stack(values, -1).flatten(-2)
+
+
+def _popcount(words: Tensor) -> Tensor:
+    """Set bits of each int64 (the shifts copy the sign, the masks remove it again)."""
+    words = words - (words >> 1 & 0x5555555555555555)
+    words = (words & 0x3333333333333333) + (words >> 2 & 0x3333333333333333)
+    return ((words + (words >> 4) & 0x0F0F0F0F0F0F0F0F) * 0x0101010101010101) >> 56
 
 
 class _Rows(Code):
     def __init__(self, spec: Spec, tensors: Mapping[str, Tensor], prefix: str) -> None:
-        self.kept, self.default, self.rows = tensors[prefix + "kept"], int(spec["default"]), int(spec["rows"])
+        kept, self.default, self.rows = tensors[prefix + "kept"], int(spec["default"]), int(spec["rows"])
         self.inner = code_from(spec["inner"], tensors, prefix + "inner.")
         self.shape = (self.rows, *self.inner.shape[1:])
-        self.bitmap = self.kept.dtype == torch.uint8
-        self.popcount = _POPCOUNT.to(self.kept.device)
+        self.bitmap = kept.dtype == torch.uint8
         if self.bitmap:
-            counts = self.popcount[self.kept.long()].int()
-            counts = torch.nn.functional.pad(counts, (0, -len(counts) % _BLOCK)).reshape(-1, _BLOCK).sum(1)
+            padded = torch.nn.functional.pad(kept, (0, -len(kept) % 8))
+            self.kept, self.words = padded[: len(kept)], padded.view(torch.int64)
+            self.bit, self.before = _BIT.to(kept.device), _BEFORE.to(kept.device)
+            counts = _popcount(self.words)
         else:
-            self.starts = self.kept[::2].contiguous()
-            counts = self.kept[1::2] - self.starts
+            self.kept, self.starts, self.stops = kept, kept[::2].contiguous(), kept[1::2].contiguous()
+            counts = self.stops - self.starts
         self.rank = torch.nn.functional.pad(counts.cumsum(0), (1, 0)).int()
+
+    @property
+    def device(self) -> torch.device:
+        return self.rank.device
 
     def position(self, rows: Tensor) -> Tensor:
         """Where each row lies in what is stored."""
-        if len(self.kept) == 0:
+        if not len(self.kept):
             return torch.full_like(rows, self.default)
         if self.bitmap:
-            byte, bit = rows >> 3, rows & 7
-            block = byte // _BLOCK
-            inside = block[:, None] * _BLOCK + torch.arange(_BLOCK, device=rows.device)
-            counts = self.popcount[self.kept[inside.clamp(max=len(self.kept) - 1)].long()]
-            here = self.kept[byte].int()
-            position = self.rank[block] + torch.where(inside < byte[:, None], counts, 0).sum(1)
-            position += self.popcount[(here >> (8 - bit)).long()]
-            found = here >> (7 - bit) & 1 == 1
+            index, place = rows >> 6, rows & 63
+            word = self.words[index]
+            position = self.rank[index] + _popcount(word & self.before[place])
+            found = word & self.bit[place] != 0
         else:
             run = torch.searchsorted(self.starts, rows.int(), right=True) - 1
             safe = run.clamp(min=0)
-            found = (run >= 0) & (rows < self.kept[1::2][safe])
             position = self.rank[safe] + rows - self.starts[safe]
+            found = (run >= 0) & (rows < self.stops[safe])
         return torch.where(found, position, self.default)
+
+    def _all_positions(self) -> Tensor:
+        """The positions of all rows, faster than one by one."""
+        mask = torch.zeros(self.rows + 1, dtype=torch.int8, device=self.device)
+        if self.bitmap:
+            mask[: self.rows] = _spread(self.kept, 1)[: self.rows]
+        else:
+            mask.index_add_(0, self.starts, torch.ones_like(self.starts, dtype=torch.int8))
+            mask.index_add_(0, self.stops, torch.full_like(self.stops, -1, dtype=torch.int8))
+            mask = mask.cumsum(0)
+        found = mask[: self.rows] != 0
+        return torch.where(found, found.cumsum(0) - 1, self.default)
 
     def _take(self, rows: Tensor) -> Tensor:
         return self.inner.take(self.position(rows))
 
     def decode(self) -> Tensor:
-        return self.inner.decode()[self.position(torch.arange(self.rows, device=self.device))]
+        return self.inner.decode().index_select(0, self._all_positions())
 
     def state(self, prefix: str = "") -> dict[str, Tensor]:
         return {prefix + "kept": self.kept} | self.inner.state(prefix + "inner.")
@@ -241,7 +286,7 @@ class _Rows(Code):
         yield self.inner
 
     def derived(self) -> int:
-        own = self.rank.nbytes + (0 if self.bitmap else self.starts.nbytes)
+        own = self.rank.nbytes + (0 if self.bitmap else self.kept.nbytes)
         return own + self.inner.derived()
 
 
@@ -306,6 +351,10 @@ class _Other(Code):
 
     def decode(self) -> Tensor:
         return torch.tensor(self.encoding.decode(), device=self.device)
+
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.tensors.values())).device
 
     def state(self, prefix: str = "") -> dict[str, Tensor]:
         return {prefix + n: t for n, t in self.tensors.items()}

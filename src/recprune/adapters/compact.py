@@ -5,6 +5,9 @@ other operation sees the dense decoded tensor. The tensor works wherever a param
 `torch.save` and `torch.load(weights_only=True)`, under `deepcopy` and `.to()`, and it stores a float checkpoint that
 is loaded into it the way it stores its own values. It never requires a gradient: it is trained by opening it
 (`recprune.recovery.finetune`), which puts float leaves behind what is read.
+
+Every read decodes anew: what a model multiplies with as a whole (`.weight` for all items, layers) is decoded whole at
+each call. `torch.compile` and `torch.export` refuse it; rebuild the model with decoded weights for them.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ class _Cell:
         self.spec, self.code, self.open = dict(spec), code_from(spec, tensors), False
 
     def adopt(self, other: _Cell) -> None:
+        if self.open:
+            raise RecpruneError("a compact tensor cannot be written to while it is trained")
         if other.code.shape != self.code.shape:
             raise RecpruneError(f"a compact tensor of {self.code.shape} cannot take one of {other.code.shape}")
         self.spec, self.code = other.spec, other.code
@@ -45,7 +50,7 @@ class CompactTensor(torch.Tensor):
     >>> from recprune.weights import Quantized
     >>> table = CompactTensor.of(Quantized.encode(np.eye(4, dtype=np.float32), bits=8))
     >>> table.shape, table.size_bytes, table[torch.tensor([2])].tolist()
-    (torch.Size([4, 4]), 24, [[0.0, 0.0, 1.0001220703125, 0.0]])
+    (torch.Size([4, 4]), 24, [[0.0, 0.0, 0.99993896484375, 0.0]])
     """
 
     _cell: _Cell
@@ -104,8 +109,10 @@ class CompactTensor(torch.Tensor):
     def take(self, rows: Tensor) -> Tensor:
         """Rows (axis 0) at integer `rows` of any shape, as a plain tensor. Raises IndexError, as torch does."""
         rows = rows.long()
-        if rows.device.type == "cpu" and rows.numel() and not 0 <= int(rows.min()) <= int(rows.max()) < len(self):
-            raise IndexError("index out of range in self")
+        if rows.device.type == "cpu" and rows.numel():
+            low, high = torch.aminmax(rows)
+            if low.item() < 0 or high.item() >= len(self):
+                raise IndexError("index out of range in self")
         return self._cell.code.take(rows).to(self.dtype)
 
     def open_(self) -> list[Tensor]:
@@ -143,19 +150,20 @@ class CompactTensor(torch.Tensor):
         return _restore, state
 
     def __tensor_flatten__(self) -> tuple[list[str], Any]:
-        return list(self.tensors()), (self._cell.spec, self.dtype, self.trained)
+        return [_inner(name) for name in self.tensors()], (self._cell.spec, self.dtype, self.trained)
 
     @classmethod
     def __tensor_unflatten__(cls, inner: Mapping[str, Tensor], context: Any, size: Any, stride: Any) -> Self:
         spec, dtype, trained = context
-        return cls(_Cell(spec, inner), dtype, trained)
+        tensors = {name.removeprefix("inner_").replace("__", "."): tensor for name, tensor in inner.items()}
+        return cls(_Cell(spec, tensors), dtype, trained)
 
     def __getattr__(self, name: str) -> Any:
         # Only reached for names that nothing else has: the stored tensors, which torch asks for after a flatten.
-        if not name.startswith("_"):
-            tensors = self.tensors()
-            if name in tensors:
-                return tensors[name]
+        if name.startswith("inner_"):
+            for key, tensor in self.tensors().items():
+                if _inner(key) == name:
+                    return tensor
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _alias(self, cell: _Cell, dtype: torch.dtype | None = None) -> Self:
@@ -167,8 +175,6 @@ class CompactTensor(torch.Tensor):
     def _store(self, values: Tensor) -> None:
         if values.shape != self.shape:
             raise RecpruneError(f"a compact tensor of {tuple(self.shape)} cannot take {tuple(values.shape)}")
-        if self._cell.open:
-            raise RecpruneError("a compact tensor cannot be written to while it is trained")
         array = values.detach().cpu().float().numpy()
         fresh = CompactTensor.of(self.encoding().recode(array), self.dtype, self.device, self.trained)
         self._cell.adopt(fresh._cell)
@@ -196,6 +202,11 @@ class CompactTensor(torch.Tensor):
         if func is torch.ops.aten.clone.default:
             return _clone(args[0])
         return _run_dense(func, func._schema.is_mutable, args, kwargs or {})
+
+
+def _inner(name: str) -> str:
+    """The name of a stored tensor as an attribute."""
+    return "inner_" + name.replace(".", "__")
 
 
 def _restore(spec: dict[str, Any], tensors: dict[str, Tensor], dtype: torch.dtype, trained: bool, param: bool) -> Any:

@@ -111,23 +111,25 @@ def compress(
     recipe: Recipe,
     data: Any = None,
     *,
-    axes: Mapping[str, tuple[str, ...]] | None = None,
+    adapter: Adapter | None = None,
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> CompressedModel:
     """Make a trained model smaller. The given model is left as it is.
 
     `model`: a torch module of any origin, or one of recprune's own. `data`: what the model was trained on, in the form
-    that its adapter takes: reads of rows are counted on it, and `retrain` needs it. `axes`: names for the axes of
-    parameters of a foreign model, which makes structural cuts possible. `say`: where progress goes, a line a time.
+    that its adapter takes: reads of rows are counted on it, and `retrain` needs it. `adapter`: for a foreign model whose
+    axes are to be cut, `TorchAdapter(axes=...)` names them. `say`: where progress goes, a line a time.
 
     Raises RecpruneError for a model of an unknown kind, a target that matches nothing, a step that cannot act on its
     target, a budget that cannot be met, and a recipe that makes the model larger.
     """
-    adapter = adapter_for(model, axes)
+    adapter = adapter or adapter_for(model)
     original = adapter.read(model)
-    context = adapter.context(model, data, seed, say)
-    return apply(original, recipe, context, adapter, model)
+    result = apply(original, recipe, adapter.context(model, data, seed, say), adapter, model)
+    if data is not None:
+        adapter.check(model, result.snapshot.weights, data)
+    return result
 
 
 def apply(original: Snapshot, recipe: Recipe, context: Context, adapter: Adapter, model: Any) -> CompressedModel:

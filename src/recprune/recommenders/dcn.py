@@ -44,4 +44,5 @@ class Dcn(TableModel):
         for layer in self.deep:
             deep = F.dropout(F.relu(layer(deep)), self.settings.dropout, self.training)
         logit = self.output(torch.cat([crossed, deep], dim=1))
-        return sum(biases, start=logit).squeeze(1)
+        total: Tensor = logit + self.total(biases)
+        return total.squeeze(1)

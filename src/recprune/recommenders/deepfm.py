@@ -38,4 +38,5 @@ class DeepFm(TableModel):
             total = torch.stack(factors).sum(0)
             squares = torch.stack([factor.square() for factor in factors]).sum(0)
             logit = logit + 0.5 * (total.square() - squares).sum(1, keepdim=True)
-        return sum(biases, start=logit).squeeze(1)
+        result: Tensor = logit + self.total(biases)
+        return result.squeeze(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from recprune.data import Log, labels_at_least, split_by_hash
 from recprune.errors import RecpruneError, unknown
 from recprune.recommenders.dcn import Dcn
 from recprune.recommenders.deepfm import DeepFm
-from recprune.recommenders.features import Encoded, Features, FeatureSettings
+from recprune.recommenders.features import SEPARATOR, Encoded, Features, FeatureSettings
 from recprune.recommenders.tables import ModelSettings, TableModel
 from recprune.recommenders.training import History, Training, fit
 
@@ -27,6 +27,7 @@ __all__ = [
     "LikeData",
     "LikeSettings",
     "Trained",
+    "features_for",
     "like_data",
     "soft_targets",
     "train_like",
@@ -69,7 +70,11 @@ class LikeSettings:
 LIKE = LikeSettings(features=FeatureSettings(buckets=_BUCKETS, statistics=_STATISTICS))
 """All blocks: ids, attributes, words and statistics. Chosen on the validation part of Book-Crossing."""
 
-LIKE_IDS = LikeSettings(features=FeatureSettings(buckets=_BUCKETS), training=Training(epochs=12))
+LIKE_IDS = LikeSettings(
+    features=FeatureSettings(buckets=_BUCKETS),
+    sizes=ModelSettings(min_readings=2, deep=(32,), factor_l2=100.0, bias_l2=8.0, id_dropout=0.1, dropout=0.3),
+    training=Training(epochs=5),
+)
 """Ids, attributes and words only: everything the model knows lies in its tables."""
 
 
@@ -103,6 +108,21 @@ def like_data(log: Log, *, liked: float = 8.0, seed: int = 0) -> LikeData:
     parts = {name: rated.filter(pl.col("split") == name).drop("split") for name in ("train", "valid", "test")}
     implicit = rows.filter((pl.col("rating") == 0) & (pl.col("split") == "train")).drop("split")
     return LikeData(**parts, implicit=implicit, labels={name: labels[split == name] for name in parts})
+
+
+def features_for(settings: FeatureSettings, rows: pl.DataFrame, liked: float) -> FeatureSettings:
+    """Leave out what a log has no columns for: a log of users and items alone keeps their ids and statistics."""
+    have = set(rows.columns)
+    if missing := [name for name in ("user", "item") if name not in have]:
+        raise RecpruneError(f"no column {missing[0]!r}; columns are: {', '.join(rows.columns)}")
+    return replace(
+        settings,
+        ids=tuple(name for name in settings.ids if name in have),
+        buckets=tuple(bucket for bucket in settings.buckets if bucket[0] in have),
+        words=settings.words if settings.words in have else None,
+        statistics=tuple(entry for entry in settings.statistics if set(entry[0].split(SEPARATOR)) <= have),
+        liked=liked,
+    )
 
 
 def soft_targets(ratings: Any, liked: float, share: float) -> npt.NDArray[np.float32]:

@@ -137,6 +137,11 @@ class TableModel(nn.Module):
             statistics.append(F.embedding(batch[key], buffer) if given is None else given)
         return factors, biases, statistics
 
+    @staticmethod
+    def total(biases: list[Tensor]) -> Tensor | float:
+        """Sum of the biases of each row, (batch, 1); a table that was cut to nothing adds nothing."""
+        return torch.cat(biases, dim=1).sum(1, keepdim=True) if biases else 0.0
+
     def penalty(self) -> Tensor:
         """The L2 penalty of what the last batch read, summed over its rows."""
         return torch.zeros(()) if self._penalty is None else self._penalty

@@ -28,6 +28,8 @@ Array = npt.NDArray[Any]
 class Training:
     """How a model is trained: Adam on batches of `batch` rows for at most `epochs`, the rate falling by a cosine.
 
+    `rate` is for dense layers, `row_rate` for tables of factors, `bias_rate` for tables of one column: a row that is read
+    ten times has ten steps to learn its reader's generosity, and a step of Adam is no longer than the rate.
     It stops when the AUC on validation has not risen for `patience` epochs; the best epoch's weights are kept.
     `teacher`: the share of the loss that comes from the teacher's scores, where there is a teacher.
     """
@@ -36,13 +38,18 @@ class Training:
     batch: int = 1024
     rate: float = 1e-3
     row_rate: float = 1e-3
+    bias_rate: float = 3e-2
     decay: float = 1e-6
     patience: int = 2
     teacher: float = 0.5
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        if min(self.epochs, self.batch, self.patience) < 1 or min(self.rate, self.row_rate) <= 0 or self.decay < 0:
+        if (
+            min(self.epochs, self.batch, self.patience) < 1
+            or min(self.rate, self.row_rate, self.bias_rate) <= 0
+            or self.decay < 0
+        ):
             raise RecpruneError(f"epochs, batch, patience and rates must be positive: {self}")
         if not 0 <= self.teacher <= 1:
             raise RecpruneError(f"teacher must be in [0, 1], got {self.teacher}")
@@ -168,11 +175,15 @@ def fit(
     if teacher is not None:
         soft = torch.sigmoid(torch.from_numpy(np.asarray(teacher, np.float32)))
         mixed = (1 - settings.teacher) * mixed + settings.teacher * soft
-    tables = [p for name, p in model.named_parameters() if name.startswith("tables.")]
-    known = {id(p) for p in tables}
-    others = [p for p in model.parameters() if id(p) not in known]
+    groups: dict[str, list[nn.Parameter]] = {"factor": [], "bias": [], "dense": []}
+    for name, parameter in model.named_parameters():
+        groups[name.rpartition(".")[2] if name.startswith("tables.") else "dense"].append(parameter)
     optimizer = RowAdam(
-        [{"params": tables, "lr": settings.row_rate}, {"params": others, "lr": settings.rate, "decay": settings.decay}]
+        [
+            {"params": groups["factor"], "lr": settings.row_rate},
+            {"params": groups["bias"], "lr": settings.bias_rate},
+            {"params": groups["dense"], "lr": settings.rate, "decay": settings.decay},
+        ]
     )
     base = [group["lr"] for group in optimizer.param_groups]
     history = History()

@@ -35,8 +35,9 @@ def finetune(
     """A retrained copy of `model`, stored the way it was.
 
     Compact parameters are trained through the float values behind them: stored rows (the shared row of dropped ids
-    too), factors, and codes by straight-through rounding, so that the model trained is the model stored. Adam; the rate
-    rises over the first tenth of the steps and then falls to zero. `batches`: a list, whose order is shuffled each
+    too), factors, and codes by straight-through rounding, so that the model trained is the model stored. Adam, whose
+    moments and steps are those of the rows that were read (Kingma and Ba 2015, lazily); the rate rises over the first
+    tenth of the steps and then falls to zero. `batches`: a list, whose order is shuffled each
     epoch, or a DataLoader.
 
     `loss(model, batch)` gives the scalar to minimize. With a `teacher`, it is `(1 - distill) * loss + distill * d`,
@@ -62,21 +63,22 @@ def finetune(
             if valid is not None:
                 best = _mean_loss(model, valid, loss)
                 say(f"before: validation loss {best:.5f}")
-            optimizer = torch.optim.Adam(params, lr=lr)
+            moments: dict[Tensor, tuple[Tensor, Tensor]] = {}
             for epoch in range(epochs):
                 model.train()
                 total, wrong = 0.0, ""
                 for step, batch in enumerate(_shuffled(batches)):
                     done = (epoch * steps + step + 0.5) / (epochs * steps)
-                    optimizer.param_groups[0]["lr"] = lr * min(done / _WARM, (1 - done) / (1 - _WARM), 1.0)
-                    optimizer.zero_grad()
+                    rate = lr * min(done / _WARM, (1 - done) / (1 - _WARM), 1.0)
+                    for param in params:
+                        param.grad = None
                     value = loss(model, batch) if teacher is None else _taught(model, teacher, batch, loss, distill)
                     value.backward()  # type: ignore[no-untyped-call]
                     wrong = _not_finite(value, params)
                     if wrong:
                         wrong += f" at step {step + 1} of epoch {epoch + 1}"
                         break
-                    optimizer.step()
+                    _adam_(params, moments, epoch * steps + step + 1, rate)
                     total += value.item()
                 if wrong:
                     if epoch == 0:
@@ -190,11 +192,32 @@ def _floats(output: Any) -> list[Tensor]:
     return [tensor for part in parts for tensor in _floats(part)]
 
 
+@torch.no_grad()
+def _adam_(params: list[Tensor], moments: dict[Tensor, tuple[Tensor, Tensor]], step: int, rate: float) -> None:
+    size = rate * math.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+    for param in params:
+        grad = param.grad
+        if grad is None:
+            continue
+        first, second = moments.setdefault(param, (torch.zeros_like(param), torch.zeros_like(param)))
+        if grad.is_sparse:
+            grad = grad.coalesce()
+            rows, values = grad.indices()[0], grad.values()
+            mean, square = first[rows].lerp_(values, 0.1), second[rows].lerp_(values.square(), 0.001)
+            first[rows], second[rows] = mean, square
+            param.index_add_(0, rows, mean / (square.sqrt() + 1e-8), alpha=-size)
+        else:
+            first.lerp_(grad, 0.1)
+            second.lerp_(grad.square(), 0.001)
+            param.addcdiv_(first, second.sqrt().add_(1e-8), value=-size)
+
+
 def _not_finite(value: Tensor, params: list[Tensor]) -> str:
     if not math.isfinite(value.item()):
         return f"the loss is {value.item()}"
     grads = [param.grad for param in params if param.grad is not None]
-    return "" if all(bool(torch.isfinite(grad).all()) for grad in grads) else "a gradient is not finite"
+    values = [grad._values() if grad.is_sparse else grad for grad in grads]
+    return "" if all(bool(torch.isfinite(part).all()) for part in values) else "a gradient is not finite"
 
 
 def _rescale(model: nn.Module) -> None:

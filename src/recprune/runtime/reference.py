@@ -140,6 +140,11 @@ def _add(op: Op, inputs: list[Any], *_: Any) -> Array:
     return result
 
 
+def _shift(op: Op, inputs: list[Any], weights: Weights, _: Any) -> Array:
+    result: Array = inputs[0] + weights[op.params[0]].value.decode().reshape(1, -1)
+    return result
+
+
 _RUN: dict[str, Callable[..., Value]] = {
     "lookup": _lookup,
     "bucket": _bucket,
@@ -153,6 +158,7 @@ _RUN: dict[str, Callable[..., Value]] = {
     "fm": _fm,
     "relu": lambda op, inputs, *_: np.maximum(inputs[0], 0),
     "add": _add,
+    "shift": _shift,
     "sum": lambda op, inputs, *_: inputs[0].sum(axis=1, keepdims=True),
     "sigmoid": lambda op, inputs, *_: 1 / (1 + np.exp(-np.clip(inputs[0], -60, 60))),
 }

@@ -15,7 +15,7 @@ from recprune.runtime.reference import execute
 from recprune.runtime.topk import top_k
 from recprune.vocabulary import ExactVocabulary
 
-__all__ = ["Recommendations", "Scorer", "load"]
+__all__ = ["Recommendations", "Scorer", "column", "load"]
 
 Array = npt.NDArray[Any]
 _BATCH = 16384
@@ -69,7 +69,7 @@ class Scorer:
         """
         if self.graph.items is not None:
             raise RecpruneError("this artifact ranks items by a history: call top_k")
-        columns = {name: _column(frame, name) for name in self.columns}
+        columns = {name: column(frame, name) for name in self.columns}
         rows = {len(values) for values in columns.values()}
         if len(rows) > 1:
             raise RecpruneError(f"the request's columns differ in length: {sorted(rows)}")
@@ -134,7 +134,8 @@ class Scorer:
         return rows[rows < len(items)]
 
 
-def _column(frame: Any, name: str) -> Array:
+def column(frame: Any, name: str) -> Array:
+    """A column of a request as an array; lists keep their values as they are. RecpruneError where there is none."""
     try:
         values = frame[name]
     except Exception as error:

@@ -5,6 +5,7 @@ from recprune.weights.low_rank import LowRank
 from recprune.weights.param import Param, Weights, match
 from recprune.weights.quantized import Granularity, Quantized
 from recprune.weights.rows import Rows, Stacked
+from recprune.weights.sparse import Sparse
 from recprune.weights.words import in_words
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Param",
     "Quantized",
     "Rows",
+    "Sparse",
     "Stacked",
     "Weights",
     "encoding_from",

@@ -4,12 +4,13 @@ from recprune.pruning.methods.drop_axis import DropAxis
 from recprune.pruning.methods.drop_fields import DropFields
 from recprune.pruning.methods.drop_rows import DropRows
 from recprune.pruning.methods.factorize import Factorize
+from recprune.pruning.methods.keep_top import KeepTop
 from recprune.pruning.methods.quantize import Quantize
 from recprune.pruning.methods.retrain import Retrain
 from recprune.pruning.step import Step
 
-__all__ = ["METHODS", "DropAxis", "DropFields", "DropRows", "Factorize", "Quantize", "Retrain"]
+__all__ = ["METHODS", "DropAxis", "DropFields", "DropRows", "Factorize", "KeepTop", "Quantize", "Retrain"]
 
 METHODS: dict[str, type[Step]] = {
-    step.verb: step for step in (DropRows, DropAxis, DropFields, Quantize, Factorize, Retrain)
+    step.verb: step for step in (DropRows, DropAxis, DropFields, Quantize, Factorize, KeepTop, Retrain)
 }

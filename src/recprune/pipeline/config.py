@@ -1,0 +1,151 @@
+"""The YAML of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from recprune.errors import RecpruneError, unknown
+from recprune.evaluation import Gate
+from recprune.pruning.recipe import Recipe
+
+T = TypeVar("T")
+
+__all__ = ["LikeConfig", "NextItemConfig", "RunConfig", "TaskConfig", "read_config"]
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What every task has.
+
+    - `kind`: `like` (will this user like this item) or `next_item` (what will this user take next).
+    - `recipes`: name to recipe; all are tried and stand on the frontier.
+    - `ship`: the recipe whose artifact is shipped and judged.
+    - `gate`: what it may lose, such as `auc:0.001` or `ndcg@10:1%,recall@20:1%`.
+    - `question`: what the model answers, for the report.
+    """
+
+    kind: str
+    recipes: Mapping[str, Recipe]
+    ship: str
+    gate: str
+    question: str = ""
+
+    def __post_init__(self) -> None:
+        Gate.parse(self.gate)
+        if self.ship not in self.recipes:
+            raise unknown("recipe to ship", self.ship, self.recipes)
+
+
+@dataclass(frozen=True)
+class LikeConfig(TaskConfig):
+    """A task of kind `like`: a label for each (user, item); AUC first.
+
+    - `model`: `dcn` or `deepfm`; `width` of the factors; ids read less often than `min_readings` share a row.
+    - `liked`: ratings from this on are the label 1.
+    - `statistics`: whether the model sees the statistics of users and items (their histories and ratings) or ids only.
+    - `trained_small`: the plainest peers, the same model trained from scratch at `[width, min_readings]`.
+    """
+
+    model: str = "dcn"
+    width: int = 8
+    min_readings: int = 3
+    liked: float = 8.0
+    statistics: bool = True
+    trained_small: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class NextItemConfig(TaskConfig):
+    """A task of kind `next_item`: what a user takes next, judged over the whole catalogue; NDCG@10 first.
+
+    - `l2`: penalty of EASE, the reference model.
+    - `min_reads`: items with fewer training interactions are not recommended.
+    - `hold_out`: fraction of each user's items held out, half to validate and half to test.
+    """
+
+    l2: float = 50.0
+    min_reads: int = 10
+    hold_out: float = 0.2
+
+
+_KINDS: dict[str, type[TaskConfig]] = {"like": LikeConfig, "next_item": NextItemConfig}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A run: a log, and the tasks whose models are trained on it, made smaller and proved.
+
+    `data`: `book_crossing`, `movielens_100k`, or the path of a YAML that describes a log of your own (relative to this
+    one). `seed`: of the split and of all training.
+    """
+
+    name: str
+    data: str
+    tasks: Mapping[str, TaskConfig]
+    seed: int = 0
+    question: str = ""
+    folder: Path = field(default=Path(), compare=False)
+
+
+def read_config(path: str | Path) -> RunConfig:
+    """Read the YAML of a run; everything is checked before work starts, an unknown key named with the nearest known one."""
+    import yaml
+
+    path = Path(path)
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecpruneError(f"cannot read {path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecpruneError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    values = _mapping(given, str(path))
+    tasks = _mapping(values.get("tasks") or {}, f"{path}: tasks")
+    if not tasks:
+        raise RecpruneError(f"{path} has no tasks")
+    values["tasks"] = {str(name): _task(task, f"{path}: task {name}") for name, task in tasks.items()}
+    return _build(RunConfig, {**values, "folder": path.resolve().parent}, str(path))
+
+
+def _task(given: Any, where: str) -> TaskConfig:
+    values = _mapping(given, where)
+    kind = values.get("kind")
+    if kind not in _KINDS:
+        raise unknown(f"kind of {where}:", str(kind), _KINDS)
+    recipes = _mapping(values.get("recipes") or {}, f"{where}: recipes")
+    try:
+        values["recipes"] = {str(name): Recipe.from_json(recipe) for name, recipe in recipes.items()}
+        if "trained_small" in values:
+            values["trained_small"] = tuple((int(a), int(b)) for a, b in values["trained_small"])
+        return _build(_KINDS[kind], values, where)
+    except RecpruneError as error:
+        raise error if where in str(error) else RecpruneError(f"{where}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise RecpruneError(f"{where}: {error}") from error
+
+
+def _mapping(given: Any, where: str) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise RecpruneError(f"{where} must be a mapping, got {given!r}")
+    return dict(given)
+
+
+def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise unknown(f"key in {where}:", str(key), known)
+    for name, f in known.items():
+        if f.default is MISSING and f.default_factory is MISSING and name not in values:
+            raise RecpruneError(f"{where} lacks {name!r}")
+        kinds: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "bool": bool}
+        wanted = kinds.get(str(f.type))
+        if (
+            name in values
+            and wanted
+            and (not isinstance(values[name], wanted) or (isinstance(values[name], bool) and wanted is not bool))
+        ):
+            raise RecpruneError(f"{where}: {name} must be {f.type}, got {values[name]!r}")
+    return cls(**values)

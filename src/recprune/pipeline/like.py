@@ -1,0 +1,265 @@
+"""A task of kind `like`, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from recprune.adapters import adapter_for
+from recprune.artifact import read, write
+from recprune.artifact.files import write_bytes
+from recprune.data import Log
+from recprune.evaluation import (
+    RowTruth,
+    auc,
+    by_activity,
+    by_age,
+    by_group,
+    by_popularity,
+    compare,
+    differences,
+    estimate,
+)
+from recprune.pipeline.config import LikeConfig
+from recprune.pipeline.timing import side_by_side
+from recprune.pruning.analyze import Probe, analyze
+from recprune.pruning.compress import apply, pack
+from recprune.pruning.recipe import Recipe
+from recprune.runtime import Scorer
+
+__all__ = ["LikeTask"]
+
+Say = Callable[[str], None]
+Array = npt.NDArray[Any]
+METRICS = ("auc", "gauc", "logloss", "calibration_error")
+_PROBED = 10_000  # validation rows that each cut of `analyze` is judged on
+
+
+class LikeTask:
+    """Trains, analyzes, compresses and judges a model of (user, item) pairs."""
+
+    metric = "auc"
+
+    def __init__(self, config: LikeConfig, load: Callable[[], Log], seed: int) -> None:
+        import torch
+
+        self.config, self.load, self.seed = config, load, seed
+        torch.set_num_threads(1)  # batches are small: a second thread costs more in waiting than it brings
+
+    @cached_property
+    def data(self) -> Any:
+        """The split rows."""
+        from recprune.recommenders.like import like_data
+
+        return like_data(self.load(), liked=self.config.liked, seed=self.seed)
+
+    @cached_property
+    def settings(self) -> Any:
+        """The model's settings."""
+        from recprune.recommenders.like import LIKE, LIKE_IDS, features_for
+
+        base = LIKE if self.config.statistics else LIKE_IDS
+        features = features_for(base.features, self.data.train, self.config.liked)
+        sizes = replace(base.sizes, width=self.config.width, min_readings=self.config.min_readings)
+        return replace(base, model=self.config.model, sizes=sizes, features=features)
+
+    def train(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """Train the original; write its artifact (an empty recipe) and its state."""
+        from recprune.recommenders.like import train_like
+
+        checkpoint = folder / "training.pt"
+        trained = train_like(
+            self.data,
+            self.settings,
+            seed=self.seed,
+            progress=lambda r: say(f"epoch {int(r['epoch']) + 1}: loss {r['loss']:.4f}, validation AUC {r['auc']:.4f}"),
+            checkpoint=checkpoint,
+        )
+        from safetensors.torch import save
+
+        state = {name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}
+        write_bytes(folder / "model.safetensors", save(state))
+        checkpoint.unlink(missing_ok=True)
+        size = write(pack(adapter_for(trained.model).read(trained.model), Recipe()), folder / "original")
+        history = trained.history.epochs
+        parts = {part: len(getattr(self.data, part)) for part in ("train", "valid", "test")}
+        split = {"how": "by a hash of (user, item), 80 / 10 / 10", **parts}
+        found = {
+            "size": size,
+            "history": history,
+            "best": trained.history.best,
+            "split": split,
+            "original": self._words(),
+        }
+        return found, ["model.safetensors", "original"]
+
+    def model(self, folder: Path) -> Any:
+        """The trained original."""
+        from safetensors.torch import load
+
+        from recprune.recommenders.features import Features
+        from recprune.recommenders.like import MODELS
+
+        features, _ = Features.fit(self.data.train, self.data.implicit, self.settings.features)
+        model = MODELS[self.settings.model](features, self.settings.sizes)
+        model.load_state_dict(load((folder / "model.safetensors").read_bytes()))
+        return model.eval()
+
+    def peers(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """Scores of the peers on test, kept for the comparison."""
+        from recprune.recommenders.peers import like_peers
+
+        found: dict[str, Any] = {}
+        scores: dict[str, Array] = {}
+        for peer in like_peers(self.data, self.settings, self.config.trained_small, self.seed, say):
+            scores[peer.name] = peer.scores.astype(np.float32)
+            found[peer.name] = {"disk_bytes": peer.disk_bytes, "note": peer.note, "frontier": peer.trained_small}
+        np.savez(folder / "peers.npz", **scores)  # type: ignore[arg-type]
+        return found, ["peers.npz"]
+
+    def analyze(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """What is redundant in the original, measured on validation."""
+        model = self.model(folder)
+        adapter = adapter_for(model)
+        context = adapter.context(model, None, self.seed, say)
+        valid, labels = self.data.valid.head(_PROBED), self.data.labels["valid"][:_PROBED]
+        snapshot = adapter.read(model)
+        assert snapshot.graph is not None
+        probe = Probe(
+            "auc", self._columns(valid, snapshot.graph.columns), lambda scores: auc(labels, scores.reshape(-1))
+        )
+        return analyze(snapshot, context, probe).to_json(), []
+
+    def compress(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """Every recipe; the one to ship becomes `artifact`, the others lie in `tried/`."""
+        model = self.model(folder)
+        adapter = adapter_for(model)
+        snapshot, context = adapter.read(model), adapter.context(model, self.data, self.seed, say)
+        found = {}
+        for name, recipe in self.config.recipes.items():
+            say(f"recipe {name}")
+            compressed = apply(snapshot, recipe, context, adapter, model)
+            target = folder / ("artifact" if name == self.config.ship else f"tried/{name}")
+            size = compressed.save(target, {"recipe": name})
+            scores = Scorer(read(target)).score(self.data.valid)
+            found[name] = {
+                "size": size,
+                "plan": compressed.plan,
+                "valid": {"auc": auc(self.data.labels["valid"], scores)},
+            }
+            say(f"{name}: {size['disk_bytes']:,} bytes, validation AUC {found[name]['valid']['auc']:.4f}")
+        tried = [f"tried/{name}" for name in self.config.recipes if name != self.config.ship]
+        return found, ["artifact", *tried]
+
+    def evaluate(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """Original and compressed on the same test rows, peers and other recipes beside them."""
+        test, labels = self.data.test, self.data.labels["test"]
+        truth = RowTruth(labels, test["user"].to_numpy())
+        originals, shipped = Scorer(read(folder / "original")), Scorer(read(folder / "artifact"))
+        original, compressed = originals.score(test), shipped.score(test)
+        say("comparing on test, 1,000 resamples of users")
+        evaluation = compare(truth, original, compressed, METRICS, self.slices())
+        with np.load(folder / "peers.npz") as stored:
+            peers = {name: stored[name] for name in stored.files}
+        others = {
+            name: Scorer(read(folder / "tried" / name)).score(test)
+            for name in self.config.recipes
+            if name != self.config.ship
+        }
+        points = differences(truth, original, {**others, **peers}, ("auc",))
+        row = {name: test[name].to_numpy() for name in originals.columns}
+        one = [
+            {name: values[i : i + 1] for name, values in row.items()}
+            for i in range(0, len(test), max(1, len(test) // 200))
+        ]
+        scoring = side_by_side(
+            lambda i: originals.score(one[i % len(one)]),
+            lambda i: shipped.score(one[i % len(one)]),
+            "one row from raw ids, numpy runtime, one thread",
+        )
+        found = {
+            **evaluation.to_json(),
+            "worse": evaluation.worse(),
+            "peers": {
+                name: {m: i.to_json() for m, i in estimate(truth, p, ("auc", "gauc")).items()}
+                for name, p in peers.items()
+            },
+            "differences": {name: {m: i.to_json() for m, i in d.items()} for name, d in points.items()},
+            "scoring": scoring,
+            "readers": self.readers(originals, shipped),
+        }
+        scores = {"original": original, "compressed": compressed, **others}
+        np.savez(folder / "test_scores.npz", **scores)  # type: ignore[arg-type]
+        return found, ["test_scores.npz"]
+
+    def slices(self) -> list[Any]:
+        """Items by training count, users by activity, readers by country and age group."""
+        train, test = self.data.train, self.data.test
+        parts = []
+        for key, make in (("item", by_popularity), ("user", by_activity)):
+            counts = train.group_by(key).agg(n=pl.len()).sort(key)
+            rows = test.join(counts.with_row_index("row"), on=key, how="left", maintain_order="left")["row"]
+            parts += make(counts["n"].to_numpy(), rows.fill_null(len(counts)).to_numpy().astype(np.int64))
+        if "country" in test.columns:
+            parts += by_group("country", test["country"].to_list(), top=4)
+        if "age" in test.columns:
+            parts += by_age(test["age"].cast(pl.Float64).fill_null(np.nan).to_numpy())
+        return parts
+
+    def readers(self, original: Scorer, compressed: Scorer, count: int = 10, best: int = 5) -> list[dict[str, Any]]:
+        """Readers of the test with what both models would give them out of the 300 most read books."""
+        train = self.data.train
+        popular = train.group_by("item").agg(n=pl.len()).sort("n", "item", descending=[True, False]).head(300)["item"]
+        items = train.filter(pl.col("item").is_in(popular.to_list())).unique("item", keep="first", maintain_order=True)
+        counts = train.group_by("user").agg(n=pl.len()).filter(pl.col("n").is_between(5, 30)).sort("user")
+        users = counts.filter(pl.col("user").is_in(self.data.test["user"].unique().to_list()))["user"].to_list()
+        found = []
+        known = [name for name in original.columns if name in train.columns]
+        of_user = [name for name in known if name == "user" or name in self.load_users]
+        for user in users[:: max(1, len(users) // count)][:count]:
+            mine = train.filter(pl.col("user") == user)
+            fresh = items.filter(~pl.col("item").is_in(mine["item"].to_list()))
+            asked = fresh.with_columns(**{name: pl.lit(mine[name][0]) for name in of_user})
+            lists = []
+            for model in (original, compressed):
+                scores = model.score(asked)
+                order = np.argsort(-scores, kind="stable")[:best]
+                lists.append([_title(asked, int(i)) | {"score": float(scores[i])} for i in order])
+            liked = mine.sort("rating", descending=True).head(3)
+            about = ", ".join(
+                str(mine[name][0]) for name in ("age", "country") if name in mine.columns and mine[name][0]
+            )
+            history = [_title(liked, i) for i in range(len(liked))]
+            found.append({"user": str(user), "about": about, "history": history, "before": lists[0], "after": lists[1]})
+        return found
+
+    @cached_property
+    def load_users(self) -> list[str]:
+        """Columns that belong to users."""
+        return self.load().users.columns
+
+    def _columns(self, frame: pl.DataFrame, names: tuple[str, ...]) -> Mapping[str, Any]:
+        from recprune.runtime.scorer import column
+
+        return {name: column(frame, name) for name in names}
+
+    def _words(self) -> str:
+        sizes = self.settings.sizes
+        blocks = "ids, attributes and statistics" if self.config.statistics else "ids and attributes"
+        name = {"dcn": "DCN-v2", "deepfm": "DeepFM"}[self.settings.model]
+        return f"{name} over {blocks}, {sizes.width} wide, ids read {sizes.min_readings} times or more"
+
+
+def _title(frame: pl.DataFrame, row: int) -> dict[str, Any]:
+    title = frame["title"][row] if "title" in frame.columns else None
+    found: dict[str, Any] = {"title": str(title or frame["item"][row])}
+    if "author" in frame.columns and frame["author"][row]:
+        found["by"] = str(frame["author"][row])
+    return found

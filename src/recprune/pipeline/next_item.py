@@ -1,0 +1,250 @@
+"""A task of kind `next_item`, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from recprune.adapters import adapter_for
+from recprune.artifact import Artifact, read, write
+from recprune.data import Log
+from recprune.evaluation import (
+    ListTruth,
+    by_activity,
+    by_group,
+    by_popularity,
+    compare,
+    differences,
+    estimate,
+    popularity_thirds,
+)
+from recprune.pipeline.config import NextItemConfig
+from recprune.pipeline.timing import side_by_side
+from recprune.pruning.analyze import analyze
+from recprune.pruning.compress import apply, pack
+from recprune.pruning.methods import KeepTop
+from recprune.pruning.recipe import Recipe
+from recprune.runtime import Scorer
+
+__all__ = ["NextItemTask"]
+
+Say = Callable[[str], None]
+Array = npt.NDArray[Any]
+METRICS = ("ndcg@10", "recall@20", "mrr@20", "tail_recall@20", "coverage@20")
+_K = 20
+_BLOCK = 512
+
+
+class NextItemTask:
+    """Trains, analyzes, compresses and judges an item-item model over the whole catalogue."""
+
+    metric = "ndcg@10"
+
+    def __init__(self, config: NextItemConfig, load: Callable[[], Log], seed: int) -> None:
+        self.config, self.load, self.seed = config, load, seed
+
+    @cached_property
+    def data(self) -> Any:
+        """Histories and what is held out."""
+        from recprune.recommenders.next_book import next_book_data
+
+        return next_book_data(
+            self.load(), fraction=self.config.hold_out, min_reads=self.config.min_reads, seed=self.seed
+        )
+
+    def model(self) -> Any:
+        """The trained original: fitted in closed form, so it is fitted again rather than stored."""
+        from recprune.recommenders.ease import ItemItem
+
+        return ItemItem.fit(self.data.user_items, self.data.items[: self.data.catalogue], self.config.l2)
+
+    def train(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """Fit EASE; write its artifact (an empty recipe)."""
+        say(f"fitting EASE over {self.data.catalogue:,} items")
+        model = self.model()
+        artifact = pack(adapter_for(model).read(model), Recipe())
+        size = write(artifact, folder / "original")
+        valid = self._judge(self.lists(artifact, "valid"), "valid")
+        rows = {part: int(sum(len(items) for items in self.data.relevant[part])) for part in ("valid", "test")}
+        split = {
+            "how": f"{self.config.hold_out:.0%} of each reader's items held out by hash, half to validate, half to test",
+            "train": int(self.data.user_items.nnz),
+            **rows,
+            "users": len(self.data.users),
+            "items": self.data.catalogue,
+        }
+        words = f"EASE over {self.data.catalogue:,} items with {self.config.min_reads} readers or more"
+        return {"size": size, "valid": valid, "split": split, "original": words}, ["original"]
+
+    def peers(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """Ranked lists of the peers on test, kept for the comparison."""
+        from recprune.recommenders.item_peers import next_item_peers
+
+        found: dict[str, Any] = {}
+        lists: dict[str, Array] = {}
+        users, _ = self.data.judged("test")
+        for peer in next_item_peers(self.data, users, _K, self.config.l2, say):
+            lists[peer.name] = peer.lists
+            found[peer.name] = {"disk_bytes": peer.disk_bytes, "note": peer.note, "frontier": peer.trained_small}
+        np.savez(folder / "peers.npz", **lists)  # type: ignore[arg-type]
+        return found, ["peers.npz"]
+
+    def analyze(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """What is redundant, and what keeping fewer entries of a column costs on validation, nothing refitted."""
+        artifact = read(folder / "original")
+        model = self.model()
+        adapter = adapter_for(model)
+        context = adapter.context(model, self.data, self.seed, say)
+        found = analyze(adapter.read(model), context).to_json()
+        base = self._judge(self.lists(artifact, "valid"), "valid")[self.metric]
+        whole = artifact.weights["item_weights"].nbytes
+        points = [{"keep": 1.0, "difference": 0.0, "bytes": whole}]
+        for count in (64, 16, 8, 4):
+            step = KeepTop("item_weights", count, by="column", refit=False, bits=8)
+            weights = step(artifact.weights, context)
+            value = self._judge(self.lists(replace(artifact, weights=weights), "valid"), "valid")[self.metric]
+            kept = weights["item_weights"].nbytes
+            points.append({"keep": kept / whole, "difference": value - base, "bytes": kept})
+            say(f"{count} entries a column: {self.metric} {value - base:+.4f} on validation")
+        how = "largest entries of each column kept, 8 bits, nothing refitted"
+        found["sensitivity"] = [{"part": "item_weights", "metric": self.metric, "how": how, "points": points}]
+        return found, []
+
+    def compress(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """Every recipe; the one to ship becomes `artifact`, the others lie in `tried/`."""
+        model = self.model()
+        adapter = adapter_for(model)
+        snapshot, context = adapter.read(model), adapter.context(model, self.data, self.seed, say)
+        found = {}
+        for name, recipe in self.config.recipes.items():
+            say(f"recipe {name}")
+            compressed = apply(snapshot, recipe, context, adapter, model)
+            target = folder / ("artifact" if name == self.config.ship else f"tried/{name}")
+            size = compressed.save(target, {"recipe": name})
+            valid = self._judge(self.lists(read(target), "valid"), "valid")
+            found[name] = {"size": size, "plan": compressed.plan, "valid": valid}
+            say(f"{name}: {size['disk_bytes']:,} bytes, validation NDCG@10 {valid['ndcg@10']:.4f}")
+        tried = [f"tried/{name}" for name in self.config.recipes if name != self.config.ship]
+        return found, ["artifact", *tried]
+
+    def evaluate(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """Original and compressed on the same readers of the test, peers and other recipes beside them."""
+        first, second = read(folder / "original"), read(folder / "artifact")
+        original, compressed = self.lists(first, "test"), self.lists(second, "test")
+        say("comparing on test, 1,000 resamples of users")
+        truth = self._truth("test")
+        evaluation = compare(truth, original, compressed, METRICS, self.slices())
+        with np.load(folder / "peers.npz") as stored:
+            peers = {name: stored[name] for name in stored.files}
+        others = {
+            name: self.lists(read(folder / "tried" / name), "test")
+            for name in self.config.recipes
+            if name != self.config.ship
+        }
+        judged = ("ndcg@10", "recall@20", "tail_recall@20")
+        points = differences(truth, original, {**others, **peers}, judged)
+        histories = self._histories(self.data.judged("test")[0][:200])
+        scorers = Scorer(first), Scorer(second)
+        scoring = side_by_side(
+            lambda i: scorers[0].top_k([histories[i % len(histories)]], 10),
+            lambda i: scorers[1].top_k([histories[i % len(histories)]], 10),
+            "the 10 best items for one history of raw ids, numpy runtime",
+            100,
+        )
+        found = {
+            **evaluation.to_json(),
+            "worse": evaluation.worse(),
+            "peers": {
+                name: {m: i.to_json() for m, i in estimate(truth, p, METRICS).items()} for name, p in peers.items()
+            },
+            "differences": {name: {m: i.to_json() for m, i in d.items()} for name, d in points.items()},
+            "scoring": scoring,
+            "readers": self.readers(original, compressed),
+        }
+        np.savez(folder / "test_lists.npz", original=original, compressed=compressed, **others)  # type: ignore[arg-type]
+        return found, ["test_lists.npz"]
+
+    def lists(self, artifact: Artifact, part: str) -> npt.NDArray[np.int64]:
+        """Ranked lists of item rows, (users, 20), -1 where there are fewer, for the readers judged in a part."""
+        users, _ = self.data.judged(part)
+        scorer = Scorer(artifact)
+        found = np.full((len(users), _K), -1, dtype=np.int64)
+        row_of = pl.DataFrame({"id": self.data.items.astype(str)}).with_row_index("row")
+        for start in range(0, len(users), _BLOCK):
+            answer = scorer.top_k(self._histories(users[start : start + _BLOCK]), _K)
+            flat = np.concatenate(answer.ids) if len(answer.ids) else np.zeros(0, str)
+            rows = pl.DataFrame({"id": flat.astype(str)}).join(row_of, on="id", how="left", maintain_order="left")[
+                "row"
+            ]
+            at = 0
+            for i, ids in enumerate(answer.ids):
+                found[start + i, : len(ids)] = rows[at : at + len(ids)].to_numpy()
+                at += len(ids)
+        return found
+
+    def slices(self) -> list[Any]:
+        """Items by training count; readers by activity and country."""
+        users, _ = self.data.judged("test")
+        counts = np.diff(self.data.user_items.indptr)[users]
+        parts = [*by_popularity(self.data.counts), *by_activity(counts)]
+        log = self.load()
+        if "country" in log.users.columns:
+            asked = pl.DataFrame({"user": self.data.users[users]})
+            values = asked.join(log.users, on="user", how="left", maintain_order="left")["country"]
+            parts += by_group("country", values.to_list(), top=4, axis="users")
+        return parts
+
+    def readers(self, original: Array, compressed: Array, count: int = 10, best: int = 5) -> list[dict[str, Any]]:
+        """Readers of the test with what both models recommend; right guesses are marked."""
+        users, relevant = self.data.judged("test")
+        names = {str(row["item"]): row for row in self.load().items.iter_rows(named=True)} if self._titled else {}
+        found = []
+        chosen = [
+            i
+            for i, user in enumerate(users)
+            if 5 <= self.data.user_items.indptr[user + 1] - self.data.user_items.indptr[user] <= 30
+        ]
+        for i in chosen[:: max(1, len(chosen) // count)][:count]:
+
+            def line(row: int, i: int = i) -> dict[str, Any]:
+                known = names.get(str(self.data.items[row]), {})
+                entry: dict[str, Any] = {"title": str(known.get("title") or self.data.items[row])}
+                return entry | ({"by": str(known["author"])} if known.get("author") else {})
+
+            def listed(rows: Array, i: int = i) -> list[dict[str, Any]]:
+                return [line(int(r)) | {"hit": bool(r in relevant[i])} for r in rows[:best] if r >= 0]
+
+            seen = self.data.user_items.indices[slice(*self.data.user_items.indptr[users[i] : users[i] + 2])]
+            found.append(
+                {
+                    "user": str(self.data.users[users[i]]),
+                    "history": [line(int(row)) for row in seen[:4]],
+                    "before": listed(original[i]),
+                    "after": listed(compressed[i]),
+                }
+            )
+        return found
+
+    @property
+    def _titled(self) -> bool:
+        return "title" in self.load().items.columns
+
+    def _histories(self, users: Array) -> list[list[str]]:
+        matrix, ids = self.data.user_items, self.data.items
+        return [list(ids[matrix.indices[matrix.indptr[u] : matrix.indptr[u + 1]]]) for u in users]
+
+    def _truth(self, part: str) -> ListTruth:
+        _, relevant = self.data.judged(part)
+        tail = popularity_thirds(self.data.counts) == 2
+        return ListTruth(relevant, len(self.data.items), tail)
+
+    def _judge(self, lists: Array, part: str) -> Mapping[str, float]:
+        truth = self._truth(part)
+        return {m: i.value for m, i in estimate(truth, lists, ("ndcg@10", "recall@20"), resamples=100).items()}

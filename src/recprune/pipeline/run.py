@@ -1,0 +1,262 @@
+"""Run the stages of a configuration, and write what was found."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol
+
+import recprune
+from recprune.data import Log, book_crossing, movielens_100k, read_log
+from recprune.errors import RecpruneError, unknown
+from recprune.evaluation import Gate, advantage, write_summary
+from recprune.pipeline.cache import Stage, digest
+from recprune.pipeline.config import LikeConfig, NextItemConfig, RunConfig, TaskConfig
+
+__all__ = ["STAGES", "Run", "Task", "load_log"]
+
+Say = Callable[[str], None]
+STAGES = ("train", "peers", "analyze", "compress", "evaluate")
+# What each stage builds on; a stage is done again where one of these changed.
+_NEEDS = {"train": (), "peers": (), "analyze": ("train",), "compress": ("train",), "evaluate": ("peers", "compress")}
+# What of a task's configuration each stage depends on; everything else leaves its result as it is.
+_LATER = {"recipes", "ship", "gate", "question"}
+
+
+class Task(Protocol):
+    """A kind of task: each stage takes the task's folder, and gives JSON and the names of the files it wrote."""
+
+    metric: str
+
+    def train(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """Train the original."""
+
+    def peers(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """Score the peers on test."""
+
+    def analyze(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """What is redundant."""
+
+    def compress(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """Apply every recipe."""
+
+    def evaluate(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        """Judge on test."""
+
+
+def load_log(data: str, folder: Path = Path()) -> Log:
+    """The log that a configuration names."""
+    if data == "book_crossing":
+        return book_crossing()
+    if data == "movielens_100k":
+        return movielens_100k()
+    path = folder / data
+    if not path.exists():
+        raise RecpruneError(f"data {data!r} is none of book_crossing, movielens_100k, nor the YAML of a log at {path}")
+    return read_log(path)
+
+
+class Run:
+    """The stages of a configuration under `runs/<name>/`, each done once.
+
+    `say(task, line)` is told what happens.
+    """
+
+    def __init__(
+        self, config: RunConfig, runs: Path = Path("runs"), say: Callable[[str, str], None] = lambda t, s: None
+    ):
+        self.config, self.folder, self.say = config, runs / config.name, say
+        self.log = cache(lambda: load_log(config.data, config.folder))
+
+    def task(self, name: str) -> Task:
+        """The task of that name, ready to work."""
+        config = self._config(name)
+        if isinstance(config, LikeConfig):
+            from recprune.pipeline.like import LikeTask
+
+            return LikeTask(config, self.log, self.config.seed)
+        if isinstance(config, NextItemConfig):
+            from recprune.pipeline.next_item import NextItemTask
+
+            return NextItemTask(config, self.log, self.config.seed)
+        raise RecpruneError(f"task {name!r} has a kind that nothing runs: {config.kind}")
+
+    def stage(self, name: str, stage: str) -> dict[str, Any]:
+        """The result of a stage of a task, after those that it builds on."""
+        for needed in _NEEDS[stage]:
+            self.stage(name, needed)
+        found = self._stage(name, stage)
+        task = self._task(name)
+
+        def work() -> tuple[dict[str, Any], list[str]]:
+            self.say(name, f"{stage} ...")
+            result: tuple[dict[str, Any], list[str]] = getattr(task(), stage)(
+                found.folder, lambda line: self.say(name, f"{stage}: {line}")
+            )
+            return result
+
+        result = found.run(work)
+        self.say(name, f"{stage}: " + ("as before" if found.cached else f"done in {found.seconds:.0f} s"))
+        return result
+
+    def summary(self) -> dict[str, Any]:
+        """All stages of all tasks; writes `summary.json` and gives it."""
+        tasks = {name: self._summary(name) for name in self.config.tasks}
+        stages = [
+            {"stage": f"{name}: {stage}", "seconds": round(found.seconds, 1)}
+            for name in self.config.tasks
+            for stage in STAGES
+            if (found := self._stage(name, stage)).result() is not None
+        ]
+        summary: dict[str, Any] = {
+            "format": 1,
+            "name": self.config.name,
+            "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
+            "versions": _versions(),
+            "seeds": [self.config.seed],
+            "tasks": tasks,
+            "stages": stages,
+            "data": self._data(),
+        }
+        if self.config.question:
+            summary["question"] = self.config.question
+        write_summary(summary, self.folder / "summary.json")
+        return summary
+
+    def _config(self, name: str) -> TaskConfig:
+        if name not in self.config.tasks:
+            raise unknown("task", name, self.config.tasks)
+        return self.config.tasks[name]
+
+    def _task(self, name: str) -> Callable[[], Task]:
+        self._config(name)
+        made: dict[str, Task] = self.__dict__.setdefault("_made", {})
+        return lambda: made[name] if name in made else made.setdefault(name, self.task(name))
+
+    def _stage(self, name: str, stage: str) -> Stage:
+        return Stage(stage, self.folder / name, self._key(name, stage))
+
+    def _key(self, name: str, stage: str) -> str:
+        config = self._config(name)
+        values = {key: value for key, value in vars(config).items() if key not in _LATER}
+        extra: list[Any] = [self._key(name, needed) for needed in _NEEDS[stage]]
+        if stage == "compress":
+            extra += [{key: recipe.to_json() for key, recipe in config.recipes.items()}, config.ship]
+        if stage != "peers":
+            values.pop("trained_small", None)
+        data = self.config.data
+        path = self.config.folder / data
+        stamp = [path.stat().st_mtime_ns, path.stat().st_size] if path.is_file() else []
+        return digest(stage, recprune.__version__, data, stamp, self.config.seed, values, extra)
+
+    def _data(self) -> dict[str, Any]:
+        stored = Stage("data", self.folder, digest(recprune.__version__, self.config.data))
+
+        def work() -> tuple[dict[str, Any], list[str]]:
+            log = self.log()
+            found = {
+                "name": log.name,
+                "licence": log.licence,
+                "interactions": len(log.interactions),
+                "users": log.interactions["user"].n_unique(),
+                "items": log.interactions["item"].n_unique(),
+                "repairs": dict(log.repairs),
+            }
+            return found, []
+
+        return stored.run(work)
+
+    def _summary(self, name: str) -> dict[str, Any]:
+        config = self._config(name)
+        found = {stage: self.stage(name, stage) for stage in STAGES}
+        recipe, shipped = config.recipes[config.ship], found["compress"][config.ship]
+        original, compressed = found["train"]["size"], shipped["size"]
+        frontier = _frontier(config, found)
+        metric = next(iter(found["evaluate"]["metrics"]))
+        drops = {rule.max_drop for rule in Gate.parse(config.gate).rules if rule.metric == metric and not rule.relative}
+        advantages = [advantage(frontier, metric, drop) for drop in sorted({0.001, 0.004, 0.01} | drops)]
+        gate = Gate.parse(config.gate).check(found["evaluate"]["metrics"])
+        analysis = {key: found["analyze"][key] for key in ("blocks", "axes", "findings")}
+        return {
+            "size": {
+                "original": original,
+                "compressed": compressed,
+                "ratio": {
+                    "disk": original["disk_bytes"] / compressed["disk_bytes"],
+                    "weights": original["weights_bytes"] / compressed["weights_bytes"],
+                },
+            },
+            "metrics": found["evaluate"]["metrics"],
+            "slices": found["evaluate"]["slices"],
+            "scoring": found["evaluate"]["scoring"],
+            "peers": {
+                peer: {
+                    "metrics": metrics,
+                    "disk_bytes": found["peers"][peer]["disk_bytes"],
+                    **_note(found["peers"][peer]),
+                }
+                for peer, metrics in found["evaluate"]["peers"].items()
+            },
+            "frontier": frontier,
+            "advantage": [entry for entry in advantages if entry is not None],
+            "gate": gate,
+            "question": config.question or f"task {name}",
+            "original": found["train"]["original"],
+            "split": found["train"]["split"],
+            "recipe": {"words": recipe.describe(), "steps": recipe.to_json()["steps"]},
+            "plan": [_plan_line(line) for line in shipped["plan"]],
+            "sensitivity": found["analyze"]["sensitivity"],
+            "analysis": analysis,
+            "readers": found["evaluate"]["readers"],
+        }
+
+
+def _note(peer: Mapping[str, Any]) -> dict[str, Any]:
+    return {"note": peer["note"]} if peer.get("note") else {}
+
+
+def _frontier(config: TaskConfig, found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    metrics = found["evaluate"]["metrics"]
+    first = found["evaluate"]["differences"]
+    points = []
+    for name in config.recipes:
+        size = found["compress"][name]["size"]
+        if name == config.ship:
+            judged = next((list(d) for d in first.values()), list(metrics)[:1])
+            differences = {metric: metrics[metric]["difference"] for metric in judged}
+        else:
+            differences = first[name]
+        point = {"name": name, "kind": "ours", "disk_bytes": size["disk_bytes"], "differences": differences}
+        points.append(point | {"weights_bytes": size["weights_bytes"], "chosen": name == config.ship})
+    for name, peer in found["peers"].items():
+        if peer["disk_bytes"]:
+            points.append({"name": name, "kind": "peer", "disk_bytes": peer["disk_bytes"], "differences": first[name]})
+    return points
+
+
+_KINDS = {
+    "tables": "table",
+    "statistics": "statistic",
+    "ids": "vocabulary",
+    "item_weights": "table",
+    "popularity": "statistic",
+}
+
+
+def _plan_line(line: Mapping[str, Any]) -> dict[str, Any]:
+    kind = _KINDS.get(line["part"].split(".")[0].split(" ")[0], "layer")
+    return {**line, "kind": kind}
+
+
+def _versions() -> dict[str, str]:
+    found = {"recprune": recprune.__version__, "python": platform.python_version()}
+    for name in ("numpy", "torch", "polars", "scipy", "scikit-learn", "lightgbm", "implicit"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

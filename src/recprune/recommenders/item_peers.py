@@ -1,0 +1,178 @@
+"""What an item-item model is compared with: popularity, item cosine and implicit ALS.
+
+Each fits on `user_items` (scipy CSR, users x items, ones) and gives a `Recommender`: a function from the histories of a
+block of users, CSR of the same items, to scores (users, items), float32. The defaults are the settings that were best by
+NDCG@10 on the validation part of Book-Crossing, and say what else was tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recprune.recommenders.ease import fit
+from recprune.recommenders.next_book import NextBookData
+from recprune.vocabulary import ExactVocabulary
+
+__all__ = [
+    "Peer",
+    "Recommender",
+    "implicit_als",
+    "item_cosine",
+    "linear",
+    "next_item_peers",
+    "popularity",
+    "ranked_lists",
+]
+
+Recommender = Callable[[Any], npt.NDArray[np.float32]]
+_PLAIN = (128, 64, 32, 16, 8)  # entries of a column that plain magnitude pruning keeps
+
+
+@dataclass(frozen=True, eq=False)
+class Peer:
+    """A peer's ranked lists of the readers judged (users, k), its bytes, and whether it is the same model made small."""
+
+    name: str
+    lists: npt.NDArray[np.int64]
+    disk_bytes: int
+    note: str
+    trained_small: bool = False
+
+
+def next_item_peers(
+    data: NextBookData, users: npt.NDArray[Any], k: int, l2: float, say: Callable[[str], None] = lambda line: None
+) -> Iterator[Peer]:
+    """Fit the peers on the training matrix, one after the other: lists for the users at rows `users`.
+
+    Plain magnitude pruning of EASE keeps the largest entries of each column, as int8 with a scale a column and uint16
+    indices: what one would do without this library.
+    """
+    from scipy.sparse import csc_array
+
+    from recprune.pruning.methods.keep_top import top_in_columns
+
+    matrix, histories, items = data.user_items, data.user_items[users], data.catalogue
+    vocabulary, _ = ExactVocabulary.build([data.items[:items].astype(np.str_)])
+    ids = sum(array.nbytes for array in vocabulary.arrays().values())
+    say("popularity")
+    yield Peer("popularity", ranked_lists(popularity(matrix), histories, k), 4 * items + ids, "one number an item")
+    say("item cosine")
+    cosine = item_cosine(matrix)
+    yield Peer(
+        "item cosine",
+        ranked_lists(cosine, histories, k),
+        200 * items * 8 + ids,
+        "200 neighbours an item, float32 and int32",
+    )
+    say("implicit ALS")
+    als = implicit_als(matrix)
+    size = 256 * 4 * items + ids
+    yield Peer("implicit ALS", ranked_lists(als, histories, k), size, "256 wide, item factors only, float32")
+    weights = fit(matrix, l2)
+    for count in _PLAIN:
+        say(f"plain magnitude, {count} entries a column")
+        rows, columns = top_in_columns(weights, count)
+        scale = np.maximum(np.abs(weights).max(axis=0), 1e-12) / 127
+        values = np.rint(weights[rows, columns] / scale[columns]) * scale[columns]
+        small = csc_array((values.astype(np.float32), (rows, columns)), shape=weights.shape).tocsr()
+        size = 3 * len(rows) + 4 * (items + 1) + 4 * items + ids
+        note = "EASE, largest entries of each column, int8 and uint16, a float32 scale a column"
+        yield Peer(
+            f"magnitude, {count} a column", ranked_lists(linear(small), histories, k), size, note, trained_small=True
+        )
+
+
+def popularity(user_items: Any) -> Recommender:
+    """The same scores for everybody: how many users read each item, as a share of all users."""
+    share = np.asarray(user_items.sum(axis=0), dtype=np.float32).reshape(-1) / np.float32(max(user_items.shape[0], 1))
+    return lambda histories: np.repeat(share[None, :], histories.shape[0], axis=0)
+
+
+def linear(item_weights: Any, bias: npt.NDArray[Any] | None = None) -> Recommender:
+    """Scores `x @ item_weights + bias`; `item_weights` (items, items), dense or scipy sparse."""
+
+    def score(histories: Any) -> npt.NDArray[np.float32]:
+        product = histories @ item_weights
+        dense = np.asarray(product.toarray() if hasattr(product, "toarray") else product, dtype=np.float32)
+        return dense if bias is None else dense + bias.astype(np.float32)
+
+    return score
+
+
+def item_cosine(user_items: Any, neighbours: int = 200, shrink: float = 10.0) -> Recommender:
+    """Sum of the similarities of an item to those of the history (Sarwar et al. 2001).
+
+    `neighbours`: similar items that are kept for each item. `shrink`: added to the denominator, so that two items with one
+    common reader are not alike.
+    """
+    from scipy.sparse import csr_array, vstack
+
+    matrix = csr_array(user_items, dtype=np.float32)
+    norm = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=0)).reshape(-1))
+    by_item = csr_array(matrix.T)
+    parts = []
+    for start in range(0, matrix.shape[1], 2048):
+        block = csr_array(by_item[start : start + 2048] @ matrix)
+        row = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
+        values = block.data / (norm[row + start] * norm[block.indices] + np.float32(shrink))
+        values[block.indices == row + start] = 0
+        # The largest `neighbours` of each row: position within the row, ordered by falling value.
+        order = np.lexsort((block.indices, -values, row))
+        place = np.arange(len(order)) - block.indptr[row]
+        chosen = order[(place < neighbours) & (values[order] > 0)]
+        parts.append(csr_array((values[chosen], (row[chosen], block.indices[chosen])), shape=block.shape))
+    # Row j holds the items that j resembles: the score of j sums over them, so histories meet the transpose.
+    return linear(csr_array(vstack(parts).T) if parts else csr_array((0, 0), dtype=np.float32))
+
+
+def implicit_als(
+    user_items: Any, factors: int = 256, l2: float = 10.0, alpha: float = 10.0, epochs: int = 15, seed: int = 0
+) -> Recommender:
+    """Weighted matrix factorization of what was read and what was not (Hu, Koren, Volinsky 2008), by `implicit`.
+
+    `alpha`: weight of an interaction over that of a missing one. Users are folded in from their histories.
+    """
+    from implicit.cpu.als import AlternatingLeastSquares
+    from scipy.sparse import csr_matrix
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, "blas"):
+        model = AlternatingLeastSquares(
+            factors=factors, regularization=l2, alpha=alpha, iterations=epochs, random_state=seed, num_threads=0
+        )
+        model.fit(csr_matrix(user_items, dtype=np.float32), show_progress=False)
+
+    def score(histories: Any) -> npt.NDArray[np.float32]:
+        with threadpool_limits(1, "blas"):
+            block = csr_matrix(histories, dtype=np.float32)
+            users = model.recalculate_user(np.arange(block.shape[0]), block)
+        result: npt.NDArray[np.float32] = np.asarray(users @ model.item_factors.T, dtype=np.float32)
+        return result
+
+    return score
+
+
+def ranked_lists(
+    recommender: Recommender, histories: Any, k: int, fallback: npt.NDArray[Any] | None = None, block: int = 1024
+) -> npt.NDArray[np.int64]:
+    """The k best items for each row of `histories`, the history itself left out: (users, k), -1 where there are fewer.
+
+    `fallback`: scores (items,) for users without history. Ties go to the lower item.
+    """
+    from recprune.runtime.topk import top_k
+
+    lists = np.full((histories.shape[0], k), -1, dtype=np.int64)
+    for start in range(0, histories.shape[0], block):
+        part = histories[start : start + block]
+        scores = recommender(part)
+        for i in range(part.shape[0]):
+            seen = part.indices[part.indptr[i] : part.indptr[i + 1]]
+            row = fallback if fallback is not None and not len(seen) else scores[i]
+            found, _ = top_k(row, k, exclude=seen)
+            lists[start + i, : len(found)] = found
+    return lists

@@ -1,0 +1,234 @@
+"""A matrix that is zero almost everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from recprune.bits import pack, packed_bytes, unpack
+from recprune.errors import RecpruneError
+from recprune.weights import elias_fano
+from recprune.weights.encoding import Encoding
+
+__all__ = ["Sparse"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse(Encoding):
+    """The entries that are not zero: their places Elias-Fano coded, their values as codes of 1 to 8 bits into `levels`.
+
+    An item-item matrix needs every item's row in both directions, so where the places of a square matrix are symmetric
+    and the diagonal is empty (`paired`; found by `encode`), a place is stored once for the pair: first come the codes of
+    the entries above the diagonal, column by column, then those of their mirror images. The values stay independent.
+
+    On load the rows are unpacked, so that a look-up touches only the entries that it needs; `resident_bytes` counts that.
+
+    >>> matrix = np.zeros((4, 4), np.float32)
+    >>> matrix[0, 2], matrix[2, 0] = 0.5, 0.25
+    >>> coded = Sparse.from_dense(matrix)
+    >>> coded.paired, coded.take(np.array([2])).tolist()
+    (True, [[0.25, 0.0, 0.0, 0.0]])
+    """
+
+    kind: ClassVar[str] = "sparse"
+    high: npt.NDArray[np.uint8]
+    low: npt.NDArray[np.uint8]
+    codes: npt.NDArray[np.uint8]
+    levels: npt.NDArray[np.float32]
+    entries: int
+    bits: int
+    paired: bool
+    dims: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.dims) != 2 or any(not isinstance(d, int) or isinstance(d, bool) or d < 0 for d in self.dims):
+            raise RecpruneError(f"a sparse matrix has two axes, got {self.dims}")
+        if not isinstance(self.entries, int) or not 0 <= self.entries <= _universe(self.dims, self.paired):
+            raise RecpruneError(f"{self.entries!r} entries do not fit a matrix of {self.dims}")
+        if self.paired and self.dims[0] != self.dims[1]:
+            raise RecpruneError(f"a matrix of {self.dims} is not square and cannot be paired")
+        _check_bits(self.bits)
+        stored = self.stored
+        if self.codes.dtype != np.uint8 or self.codes.shape != (packed_bytes(stored, self.bits),):
+            raise RecpruneError(f"{stored} codes of {self.bits} bits do not fit {self.codes.shape} bytes")
+        if self.levels.dtype != np.float32 or self.levels.shape != (1 << self.bits,):
+            raise RecpruneError(f"levels must be {1 << self.bits} float32, got {self.levels.shape}")
+        if not np.isfinite(self.levels).all():
+            raise RecpruneError("levels hold NaN or infinity")
+        rows, columns = self._places()
+        codes = unpack(self.codes, np.arange(stored), self.bits).astype(np.uint8)
+        if self.paired:
+            rows, columns = np.concatenate([rows, columns]), np.concatenate([columns, rows])
+            order = np.lexsort((columns, rows))
+            rows, columns, codes = rows[order], columns[order], codes[order]
+        # Only rows that have entries are listed: memory follows what is stored, never what a header claims.
+        filled, starts = np.unique(rows, return_index=True)
+        set_ = object.__setattr__
+        set_(self, "_filled", filled.astype(np.int32 if self.dims[0] <= 2**31 else np.int64))
+        set_(self, "_starts", np.append(starts, len(rows)).astype(np.int64))
+        set_(self, "_columns", columns.astype(np.uint16 if self.dims[1] <= 2**16 else np.int64))
+        set_(self, "_codes", codes)
+
+    @classmethod
+    def encode(cls, rows: Array, columns: Array, values: Array, dims: tuple[int, ...], bits: int = 5) -> Sparse:
+        """Code the entries at `(rows, columns)`, each place once.
+
+        Up to 2**bits different values are kept exactly; more are rounded to the levels with the least squared error
+        (Lloyd 1982).
+        """
+        _check_bits(bits)
+        values = np.asarray(values, dtype=np.float32)
+        if not np.isfinite(values).all():
+            raise RecpruneError("cannot store NaN or infinity")
+        levels = _levels(values, bits)
+        return cls._of(rows, columns, _nearest(values, levels), levels, bits, dims)
+
+    @classmethod
+    def from_dense(cls, matrix: Array, bits: int = 5) -> Sparse:
+        """Code the entries of an array that are not zero."""
+        matrix = np.asarray(matrix)
+        if matrix.ndim != 2:
+            raise RecpruneError(f"a sparse matrix has two axes, got {matrix.shape}")
+        rows, columns = np.nonzero(matrix)
+        return cls.encode(rows, columns, matrix[rows, columns], (int(matrix.shape[0]), int(matrix.shape[1])), bits)
+
+    @classmethod
+    def _of(cls, rows: Array, columns: Array, codes: Array, levels: Array, bits: int, dims: tuple[int, ...]) -> Sparse:
+        """Code places with known codes, in pairs where that is possible."""
+        rows, columns = np.asarray(rows, dtype=np.int64), np.asarray(columns, dtype=np.int64)
+        paired = False
+        if dims[0] == dims[1] and len(rows) and not (rows == columns).any():
+            upper, lower = np.flatnonzero(rows < columns), np.flatnonzero(rows > columns)
+            above, below = _pair(rows[upper], columns[upper]), _pair(columns[lower], rows[lower])
+            upper, lower = upper[np.argsort(above, kind="stable")], lower[np.argsort(below, kind="stable")]
+            paired = len(above) == len(below) and bool((np.sort(above) == np.sort(below)).all())
+        if paired:
+            places, order = np.sort(above), np.concatenate([upper, lower])
+        else:
+            flat = rows * dims[1] + columns
+            order = np.argsort(flat, kind="stable")
+            places = flat[order]
+        high, low = elias_fano.encode(places, _universe(dims, paired))
+        return cls(high, low, pack(codes[order], bits), levels, len(places), bits, paired, dims)
+
+    def _places(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        places = elias_fano.decode(self.high, self.low, self.entries, _universe(self.dims, self.paired))
+        if not self.paired:
+            return places // max(self.dims[1], 1), places % max(self.dims[1], 1)
+        columns = ((np.sqrt(8.0 * places + 1) + 1) / 2).astype(np.int64)
+        # The root is rounded: step back or on to the column with c (c - 1) / 2 <= place < c (c + 1) / 2.
+        columns -= columns * (columns - 1) // 2 > places
+        columns += columns * (columns + 1) // 2 <= places
+        return places - columns * (columns - 1) // 2, columns
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the decoded matrix."""
+        return self.dims
+
+    @property
+    def stored(self) -> int:
+        """Entries with a value: two for each pair."""
+        return self.entries * (2 if self.paired else 1)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes in memory: what is stored and the rows unpacked from it."""
+        parts = ("_filled", "_starts", "_columns", "_codes")
+        return self.nbytes + sum(int(getattr(self, name).nbytes) for name in parts)
+
+    def coordinates(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Rows, columns and values of all entries, row by row."""
+        filled, starts, columns, codes = self._unpacked()
+        return np.repeat(filled.astype(np.int64), np.diff(starts)), columns.astype(np.int64), self.levels[codes]
+
+    def take(self, rows: Array) -> npt.NDArray[np.float32]:
+        """The rows, as dense float32."""
+        rows = np.asarray(rows, dtype=np.int64)
+        flat = rows.reshape(-1)
+        return self.pool(flat, np.arange(len(flat) + 1)).reshape(*rows.shape, self.dims[1])
+
+    def pool(self, rows: Array, offsets: Array) -> npt.NDArray[np.float32]:
+        """Sum of the rows of each bag: only entries are touched, no row is ever made dense."""
+        filled, starts, columns, codes = self._unpacked()
+        rows, offsets = np.asarray(rows, dtype=np.int64), np.asarray(offsets, dtype=np.int64)
+        if len(rows) and (rows.min() < -self.dims[0] or rows.max() >= self.dims[0]):
+            raise IndexError(f"row out of range of {self.dims[0]}")
+        rows = np.where(rows < 0, rows + self.dims[0], rows)
+        result = np.zeros((len(offsets) - 1, self.dims[1]), dtype=np.float32)
+        if not len(filled) or not len(rows):
+            return result
+        bag = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        rows = rows[offsets[0] : offsets[-1]]
+        place = np.minimum(np.searchsorted(filled, rows), len(filled) - 1)
+        known = filled[place] == rows
+        place, bag = place[known], bag[known]
+        length = starts[place + 1] - starts[place]
+        ends = np.cumsum(length)
+        entry = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(starts[place] - ends + length, length)
+        target = np.repeat(bag, length) * self.dims[1] + columns[entry]
+        np.add.at(result.reshape(-1), target, self.levels[codes[entry]])
+        return result
+
+    def recode(self, array: Array) -> Sparse:
+        """Another matrix: its entries that are not zero, with as many bits."""
+        return Sparse.from_dense(array, self.bits)
+
+    def cut(self, axis: int, keep: Array) -> Sparse:
+        """Keep and reorder rows or columns; the codes stay as they are."""
+        rows, columns, _ = self.coordinates()
+        keep = np.asarray(keep, dtype=np.int64)
+        place = np.full(self.dims[axis], -1, dtype=np.int64)
+        place[keep] = np.arange(len(keep))
+        moved = place[(rows, columns)[axis]]
+        stay = moved >= 0
+        new = (moved[stay], columns[stay]) if axis == 0 else (rows[stay], moved[stay])
+        dims = (len(keep), self.dims[1]) if axis == 0 else (self.dims[0], len(keep))
+        return Sparse._of(*new, self._codes[stay], self.levels, self.bits, dims)  # type: ignore[attr-defined]
+
+    def _unpacked(self) -> tuple[Array, Array, Array, Array]:
+        return self._filled, self._starts, self._columns, self._codes  # type: ignore[attr-defined]
+
+
+def _universe(dims: tuple[int, ...], paired: bool) -> int:
+    return dims[0] * (dims[0] - 1) // 2 if paired else dims[0] * dims[1]
+
+
+def _pair(low: Array, high: Array) -> npt.NDArray[np.int64]:
+    result: npt.NDArray[np.int64] = high * (high - 1) // 2 + low
+    return result
+
+
+def _check_bits(bits: int) -> None:
+    if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 8:
+        raise RecpruneError(f"bits must be 1..8, got {bits!r}")
+
+
+def _nearest(values: Array, levels: Array) -> npt.NDArray[np.int64]:
+    return np.searchsorted((levels[1:] + levels[:-1]) / 2, values).astype(np.int64)
+
+
+def _levels(values: Array, bits: int) -> npt.NDArray[np.float32]:
+    """Sorted levels: every value where there are few, else Lloyd's algorithm from the quantiles."""
+    count = 1 << bits
+    distinct = np.unique(values)
+    if len(distinct) <= count:
+        last = distinct[-1] if len(distinct) else np.float32(0)
+        return np.concatenate([distinct, np.full(count - len(distinct), last)]).astype(np.float32)
+    ordered = np.sort(values).astype(np.float64)
+    sums = np.concatenate([[0.0], np.cumsum(ordered)])
+    levels = np.quantile(ordered, (np.arange(count) + 0.5) / count)
+    for _ in range(50):
+        edges = np.searchsorted(ordered, (levels[1:] + levels[:-1]) / 2)
+        bounds = np.concatenate([[0], edges, [len(ordered)]])
+        sizes = np.diff(bounds)
+        better = np.where(sizes > 0, np.diff(sums[bounds]) / np.maximum(sizes, 1), levels)
+        if (better == levels).all():
+            break
+        levels = better
+    return levels.astype(np.float32)
