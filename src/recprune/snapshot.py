@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
+from recprune.errors import RecpruneError
 from recprune.graph import Graph
 from recprune.weights import Weights
 
@@ -26,10 +26,14 @@ class Snapshot:
     graph: Graph | None = None
     ids: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for axis, ids in self.ids.items():
+            rows = self.weights.sizes.get(axis)
+            if rows != len(ids) + 1:
+                raise RecpruneError(
+                    f"axis {axis!r} has {rows} rows for {len(ids)} ids: one more, that of unknown ids, is due"
+                )
+
     def with_weights(self, weights: Weights) -> "Snapshot":
         """The same model with other weights."""
         return replace(self, weights=weights)
-
-    def rows(self, axis: str) -> npt.NDArray[np.int64]:
-        """All rows of an axis."""
-        return np.arange(self.weights.sizes[axis])

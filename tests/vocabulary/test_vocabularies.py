@@ -2,8 +2,6 @@
 
 import lzma
 import time
-import tracemalloc
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -13,22 +11,14 @@ from hypothesis import strategies as st
 from recprune.errors import RecpruneError
 from recprune.vocabulary import ExactVocabulary, FingerprintVocabulary, ListedVocabulary, vocabulary_from
 
+from ..small import at_most
+
 IDS = st.lists(st.text(st.characters(exclude_characters="\n\0"), max_size=6), unique=True, max_size=30)
 INTEGERS = st.lists(st.integers(-(2**63), 2**63 - 1), unique=True, max_size=30)
 
 
 def stored(vocabulary):
     return vocabulary_from(vocabulary.spec(), vocabulary.arrays())
-
-
-@contextmanager
-def at_most(megabytes):
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < megabytes * 1e6
-    finally:
-        tracemalloc.stop()
 
 
 def parts(ids, at, dtype):

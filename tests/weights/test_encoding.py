@@ -148,8 +148,10 @@ def test_arrays_that_do_not_fit_never_escape(name):
     value = EVERY[name]
     spec, arrays = value.spec(), value.arrays()
     for key, array in arrays.items():
-        for other in (array[:-1], array[:0], array.astype(np.int64), array.reshape(1, -1), array.reshape(-1)[:1],
-                      np.float32(1), np.full_like(array, 255 if array.dtype == np.uint8 else -1), np.array(["x"])):  # fmt: skip
+        for other in (
+            *(array[:-1], array[:0], array.reshape(1, -1), array.reshape(-1)[:1], array.astype(np.int64)),
+            *(np.float32(1), np.full_like(array, 255 if array.dtype == np.uint8 else -1), np.array(["x"])),
+        ):
             survives(spec, arrays | {key: np.asarray(other)})
         with pytest.raises(RecpruneError):
             encoding_from(spec, {k: v for k, v in arrays.items() if k != key})

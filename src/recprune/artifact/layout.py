@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from recprune.snapshot import Snapshot
 from recprune.vocabulary import ExactVocabulary, FingerprintVocabulary, Vocabulary
-from recprune.weights import Encoding, LowRank, Param, Rows, Stacked, Weights
+from recprune.weights import Encoding, LowRank, Rows, Stacked, Weights
 
 __all__ = ["lay_out"]
 
@@ -21,18 +21,16 @@ def lay_out(snapshot: Snapshot, fingerprint: int | None = None) -> tuple[Snapsho
     """Renumber every axis with a vocabulary, and drop what nothing reads.
 
     Ids whose rows are stored alike (kept here, dropped there, of this group) become neighbours, so that a table says which
-    rows it keeps in a few bytes; an id whose row is kept by no table is unknown from now on and reads the
-    out-of-vocabulary row, which is the row that it read before.
+    rows it keeps in a few bytes; an id that reads the out-of-vocabulary row of every table leaves the vocabulary: as an
+    unknown id it reads the same rows. With `fingerprint`, ids are stored as that many bits of a hash.
     """
     snapshot = _without_dead(snapshot)
     weights = snapshot.weights
     vocabularies: dict[str, Vocabulary] = {}
     for axis, ids in snapshot.ids.items():
-        columns = any(
-            axis in expression.replace("*", "+").split("+") for p in weights.values() for expression in p.axes[1:]
-        )
-        groups = _groups([weights[name].value for name in weights.tables(axis)], len(ids), keep_all=columns)
-        listed = [ids[group] for group in groups] or [ids[:0]]
+        tables = [weights[name].value for name in weights.tables(axis)]
+        groups = _groups(tables, len(ids), keep_all=not tables or _beside_tables(weights, axis))
+        listed = [ids[group] for group in groups]
         # A model that answers with ids needs the ids.
         exact = fingerprint is None or (snapshot.graph is not None and snapshot.graph.items == axis)
         vocabulary: Vocabulary
@@ -40,32 +38,55 @@ def lay_out(snapshot: Snapshot, fingerprint: int | None = None) -> tuple[Snapsho
             vocabulary, orders = ExactVocabulary.build(listed)
         else:
             vocabulary, orders = FingerprintVocabulary.build(listed, int(fingerprint or 0))
-        order = np.concatenate([group[chosen] for group, chosen in zip(groups, orders, strict=False)] + [[len(ids)]])
+        order = [group[chosen] for group, chosen in zip(groups, orders, strict=True)]
         vocabularies[axis] = vocabulary
-        weights = weights.cut(axis, order.astype(np.int64))
+        weights = weights.cut(axis, np.concatenate([*order, [len(ids)]]).astype(np.int64))
     return replace(snapshot, weights=weights, ids={}), vocabularies
 
 
+def _beside_tables(weights: Weights, axis: str) -> bool:
+    """Whether an axis is more than the rows of tables: columns of an item-item model, part of a fused table."""
+    return any(
+        axis in expression.replace("*", "+").split("+") and (i > 0 or expression != axis)
+        for param in weights.values()
+        for i, expression in enumerate(param.axes)
+    )
+
+
+_UNKNOWN, _SHARED = -2, -1
+
+
 def _groups(tables: list[Encoding], ids: int, keep_all: bool) -> list[Array]:
-    """Ids by the way their rows are stored, those kept by most tables first."""
-    if not tables:
-        return [np.arange(ids)]
-    marks = np.stack([_marks(table)[:ids] for table in tables])
-    kept = np.ones(ids, dtype=bool) if keep_all else (marks >= 0).any(axis=0)
-    signatures, group = np.unique(marks[:, kept], axis=1, return_inverse=True)
-    rows = np.flatnonzero(kept)
-    order = sorted(range(signatures.shape[1]), key=lambda g: (-(signatures[:, g] >= 0).sum(), tuple(signatures[:, g])))
+    """Ids by the way their rows are stored, those kept by most tables first; at least one group, perhaps an empty one."""
+    marks = np.zeros((1, ids), np.int64) if not tables else np.stack([_marks(table)[:ids] for table in tables])
+    rows = np.arange(ids) if keep_all else np.flatnonzero((marks != _UNKNOWN).any(axis=0))
+    if not len(rows):
+        return [rows]
+    signatures, group = np.unique(marks[:, rows], axis=1, return_inverse=True)
+    # A stacked table keeps its parts in their order, so they come before all else.
+    stacked = signatures.max(axis=1) > 0
+
+    def rank(signature: Array) -> tuple[Any, ...]:
+        return tuple(np.maximum(signature[stacked], 0)), -int((signature >= 0).sum()), tuple(signature)
+
+    order = sorted(range(signatures.shape[1]), key=lambda g: rank(signatures[:, g]))
     return [rows[group.reshape(-1) == g] for g in order]
 
 
 def _marks(table: Encoding) -> Array:
-    """For each row: -1 where it is dropped, else the number of the group it is stored in."""
+    """For each row: the number of the group it is stored in, or how it was dropped.
+
+    `_UNKNOWN`: it reads the row of unknown ids, the last. `_SHARED`: it reads another row together with others.
+    """
     if isinstance(table, Rows):
-        return np.where(table.mask(), 0, -1)
+        at = table.position(np.arange(table.rows))
+        return np.where(table.mask(), _marks(table.inner)[at], np.where(at == at[-1:], _UNKNOWN, _SHARED))
     if isinstance(table, LowRank):
         return _marks(table.left)
     if isinstance(table, Stacked):
-        return np.repeat(np.arange(len(table.parts)), [part.shape[0] for part in table.parts])
+        last = len(table.parts) - 1
+        marks = [_marks(part) for part in table.parts]
+        return np.concatenate([np.where((m == _UNKNOWN) & (i == last), m, i) for i, m in enumerate(marks)])
     return np.zeros(table.shape[0], dtype=np.int64)
 
 
@@ -77,6 +98,6 @@ def _without_dead(snapshot: Snapshot) -> Snapshot:
     weights = snapshot.weights
     dead = [op.output for op in graph.ops if op.kind in ("take", "pool") and 0 in weights[op.params[0]].shape[1:]]
     graph = graph.without(dead)
-    params: dict[str, Param] = {name: weights[name] for name in graph.params}
+    params = {name: weights[name] for name in graph.params}
     ids = {axis: snapshot.ids[axis] for axis in graph.vocabularies}
     return Snapshot(Weights(params, weights.sizes), graph, ids)

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from recprune.artifact.artifact import FORMAT, Artifact
+from recprune.artifact.write import FILES, to_json
 from recprune.errors import RecpruneError
 from recprune.graph import Graph
 from recprune.vocabulary import vocabulary_from
@@ -23,7 +24,6 @@ __all__ = ["read"]
 
 _MANIFEST_LIMIT = 64 << 20
 _REQUIRED = ("weights.safetensors", "vocabularies.safetensors", "recipe.json")
-_KNOWN = (*_REQUIRED, "graph.json")
 
 
 def read(path: str | Path) -> Artifact:
@@ -33,38 +33,59 @@ def read(path: str | Path) -> Artifact:
     short or changed, an array that does not fit, and NaN.
     """
     path = Path(path)
-    if not (path / "manifest.json").is_file():
-        raise RecpruneError(f"{path} is no artifact: it has no manifest.json")
-    if (path / "manifest.json").stat().st_size > _MANIFEST_LIMIT:
-        raise RecpruneError(f"{path}/manifest.json is larger than {_MANIFEST_LIMIT} bytes")
-    manifest = _json((path / "manifest.json").read_bytes(), path / "manifest.json")
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
-        raise RecpruneError(f"{path}/manifest.json has no format number")
-    if manifest["format"] > FORMAT:
-        raise RecpruneError(f"{path} has format {manifest['format']}; this recprune reads up to {FORMAT}: upgrade it")
+    file = path / "manifest.json"
     try:
-        files = {name: _checked(path / name, entry) for name, entry in manifest["files"].items() if _named(name, path)}
-        for name in _REQUIRED:
-            if name not in files:
-                raise RecpruneError(f"{path}/manifest.json does not list {name}")
-        arrays = _tensors(files["weights.safetensors"], path / "weights.safetensors")
-        weights = Weights(
-            {n: _param(n, spec, arrays, path) for n, spec in manifest["params"].items()}, manifest["sizes"]
+        return _read(path, _manifest(file))
+    except RecpruneError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, MemoryError, RecursionError) as error:
+        raise RecpruneError(f"{file} is malformed: {error!r}") from error
+    except OSError as error:
+        raise RecpruneError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _manifest(file: Path) -> dict[str, Any]:
+    if not file.is_file() or file.is_symlink():
+        raise RecpruneError(f"{file.parent} is no artifact: it has no manifest.json")
+    if file.stat().st_size > _MANIFEST_LIMIT:
+        raise RecpruneError(f"{file} is larger than {_MANIFEST_LIMIT} bytes")
+    manifest = _json(file.read_bytes(), file)
+    if not isinstance(manifest, dict) or type(manifest.get("format")) is not int or manifest["format"] < 1:
+        raise RecpruneError(f"{file} has no format number")
+    if manifest["format"] > FORMAT:
+        raise RecpruneError(
+            f"{file.parent} has format {manifest['format']}; this recprune reads up to {FORMAT}: upgrade it"
         )
-        stored = _tensors(files["vocabularies.safetensors"], path / "vocabularies.safetensors")
-        vocabularies = {
-            name: vocabulary_from(spec, _under(stored, name)) for name, spec in manifest["vocabularies"].items()
-        }
-        graph = Graph.from_json(_json(files["graph.json"], path / "graph.json")) if "graph.json" in files else None
-        recipe = _json(files["recipe.json"], path / "recipe.json")
-        return Artifact(weights, graph, vocabularies, recipe, manifest.get("metadata", {}))
-    except (KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise RecpruneError(f"{path}/manifest.json is malformed: {error!r}") from error
+    digest = manifest.pop("sha256", None)
+    if hashlib.sha256(to_json(manifest, "the manifest")).hexdigest() != digest:
+        raise RecpruneError(f"{file} is not the file that was written: its SHA-256 differs from the one it holds")
+    return manifest
+
+
+def _read(path: Path, manifest: dict[str, Any]) -> Artifact:
+    files = {name: _checked(path / name, entry) for name, entry in manifest["files"].items() if _named(name, path)}
+    for name in _REQUIRED:
+        if name not in files:
+            raise RecpruneError(f"{path}/manifest.json does not list {name}")
+    arrays = _tensors(files["weights.safetensors"], path / "weights.safetensors")
+    params = {name: _param(name, spec, arrays, path) for name, spec in manifest["params"].items()}
+    stored = _tensors(files["vocabularies.safetensors"], path / "vocabularies.safetensors")
+    vocabularies = {}
+    for name, spec in manifest["vocabularies"].items():
+        try:
+            vocabularies[name] = vocabulary_from(spec, _under(stored, name))
+        except RecpruneError as error:
+            raise RecpruneError(f"{path}/vocabularies.safetensors: vocabulary {name!r}: {error}") from error
+    graph = Graph.from_json(_json(files["graph.json"], path / "graph.json")) if "graph.json" in files else None
+    recipe, metadata = _json(files["recipe.json"], path / "recipe.json"), manifest["metadata"]
+    if not isinstance(recipe, dict) or not isinstance(metadata, dict):
+        raise RecpruneError(f"{path}: the recipe and the metadata must be JSON objects")
+    return Artifact(Weights(params, manifest["sizes"]), graph, vocabularies, recipe, metadata)
 
 
 def _named(name: str, path: Path) -> bool:
-    if name not in _KNOWN:
-        raise RecpruneError(f"{path}/manifest.json names {name!r}; an artifact's files are: {', '.join(_KNOWN)}")
+    if name not in FILES - {"manifest.json"}:
+        raise RecpruneError(f"{path}/manifest.json names {name!r}; an artifact's files are: {', '.join(sorted(FILES))}")
     return True
 
 
@@ -83,11 +104,15 @@ def _checked(file: Path, entry: Mapping[str, Any]) -> bytes:
 
 def _json(content: bytes, file: Path) -> Any:
     try:
-        return json.loads(content, object_pairs_hook=lambda pairs: _unique(pairs, file))
+        return json.loads(content, object_pairs_hook=lambda pairs: _unique(pairs, file), parse_constant=_no_constant)
+    except RecpruneError:
+        raise
     except (ValueError, RecursionError) as error:
-        if isinstance(error, RecpruneError):
-            raise
         raise RecpruneError(f"{file} is not valid JSON: {error}") from error
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
 
 
 def _unique(pairs: list[tuple[str, Any]], file: Path) -> dict[str, Any]:
@@ -107,7 +132,7 @@ def _tensors(content: bytes, file: Path) -> dict[str, npt.NDArray[Any]]:
     _json(content[8 : 8 + length], file)
     try:
         return load(content)
-    except (SafetensorError, ValueError, KeyError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecpruneError(f"{file} is malformed: {error}") from error
 
 
@@ -118,8 +143,7 @@ def _under(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> dict[str, npt.N
 def _param(name: str, spec: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]], path: Path) -> Param:
     try:
         value = encoding_from(spec, _under(arrays, name))
-        return Param(tuple(spec["axes"]), value, tuple(spec["protected"]), bool(spec["trained"]))
+        axes, protected = tuple(spec["axes"]), tuple(spec["protected"])
+        return Param(axes, value, protected, bool(spec["trained"]), bool(spec["has_unknown"]))
     except RecpruneError as error:
         raise RecpruneError(f"{path}/weights.safetensors: parameter {name!r}: {error}") from error
-    except (ValueError, MemoryError) as error:
-        raise RecpruneError(f"{path}/weights.safetensors: parameter {name!r} is malformed: {error}") from error

@@ -12,16 +12,25 @@ from safetensors.numpy import save
 
 from recprune.artifact.artifact import FORMAT, Artifact
 from recprune.artifact.files import new_directory
+from recprune.errors import RecpruneError
 
-__all__ = ["write"]
+__all__ = ["FILES", "to_json", "write"]
+
+FILES = {"manifest.json", "weights.safetensors", "vocabularies.safetensors", "graph.json", "recipe.json"}
 
 
 def write(artifact: Artifact, path: str | Path) -> dict[str, int]:
     """Write atomically; give the sizes in bytes, which the manifest holds too.
 
     Files: `weights.safetensors`, `vocabularies.safetensors`, `graph.json`, `recipe.json`, and `manifest.json` with the
-    SHA-256 and size of each of the others. Disk bytes are the sum of all files.
+    SHA-256 and size of each of the others, and its own. Disk bytes are the sum of all files.
+
+    Raises RecpruneError for a path that holds something else than an artifact, and for a recipe or metadata that are not
+    JSON; what was there before stays.
     """
+    path = Path(path)
+    if path.is_symlink() or (path.exists() and not (path.is_dir() and {f.name for f in path.iterdir()} <= FILES)):
+        raise RecpruneError(f"{path} holds something else than an artifact; it is not overwritten")
     weights = {
         f"{name}/{part}": array
         for name, param in artifact.weights.items()
@@ -31,10 +40,10 @@ def write(artifact: Artifact, path: str | Path) -> dict[str, int]:
     files = {
         "weights.safetensors": save({name: np.ascontiguousarray(array) for name, array in weights.items()}),
         "vocabularies.safetensors": save({name: np.ascontiguousarray(array) for name, array in ids.items()}),
-        "recipe.json": _json(artifact.recipe),
+        "recipe.json": to_json(dict(artifact.recipe), "the recipe"),
     }
     if artifact.graph is not None:
-        files["graph.json"] = _json(artifact.graph.to_json())
+        files["graph.json"] = to_json(artifact.graph.to_json(), "the graph")
     manifest = {
         "format": FORMAT,
         "files": {
@@ -42,15 +51,23 @@ def write(artifact: Artifact, path: str | Path) -> dict[str, int]:
             for name, content in files.items()
         },
         "params": {
-            name: {"axes": param.axes, "protected": param.protected, "trained": param.trained, **param.value.spec()}
+            name: {
+                "axes": param.axes,
+                "protected": param.protected,
+                "trained": param.trained,
+                "has_unknown": param.has_unknown,
+                **param.value.spec(),
+            }
             for name, param in artifact.weights.items()
         },
         "sizes": artifact.weights.sizes,
         "vocabularies": {name: vocabulary.spec() for name, vocabulary in artifact.vocabularies.items()},
-        "metadata": artifact.metadata,
+        "metadata": dict(artifact.metadata),
     }
-    files["manifest.json"] = _json(manifest)
-    with new_directory(Path(path)) as directory:
+    # Specs stand in the manifest and decide what the arrays mean, so it holds its own digest too.
+    digest = hashlib.sha256(to_json(manifest, "metadata")).hexdigest()
+    files["manifest.json"] = to_json(manifest | {"sha256": digest}, "metadata")
+    with new_directory(path) as directory:
         for name, content in files.items():
             (directory / name).write_bytes(content)
     return {
@@ -61,5 +78,9 @@ def write(artifact: Artifact, path: str | Path) -> dict[str, int]:
     }
 
 
-def _json(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+def to_json(value: Any, what: str) -> bytes:
+    """Compact JSON; the same value gives the same bytes. Raises RecpruneError for what is none, NaN too."""
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RecpruneError(f"{what} of an artifact must be JSON: {error}") from error

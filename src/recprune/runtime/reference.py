@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
 from recprune.text import words
-from recprune.vocabulary import Lookup, pair_keys
+from recprune.vocabulary import Lookup, missing, pair_keys
 from recprune.weights import Weights
 
 __all__ = ["Bags", "execute", "rows_of"]
@@ -30,9 +31,8 @@ class Bags:
     def of(cls, lists: list[Any], lookup: Callable[[Array], Array]) -> Bags:
         """Look up the concatenation of all lists at once."""
         offsets = np.concatenate([[0], np.cumsum([len(x) for x in lists])]).astype(np.int64)
-        flat = [value for part in lists for value in part]
-        rows = lookup(np.asarray(flat)) if flat else np.zeros(0, np.int64)
-        return cls(rows.astype(np.int64), offsets)
+        flat = np.fromiter((value for part in lists for value in part), dtype=object, count=int(offsets[-1]))
+        return cls(lookup(flat), offsets)
 
     def without(self, row: int) -> Bags:
         """Leave out one row, such as that of unknown ids."""
@@ -75,18 +75,28 @@ def _lookup(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[s
 
 
 def _bucket(op: Op, inputs: list[Any], *_: Any) -> Array:
-    values = np.asarray(inputs[0], dtype=np.float64)
+    values = np.asarray(inputs[0])
+    try:
+        if values.dtype.kind not in "iuf":
+            values = np.array([np.nan if missing(v) or v == "" else float(v) for v in values.tolist()])
+    except (TypeError, ValueError) as error:
+        raise RecpruneError(f"column {op.inputs[0]!r} must hold numbers: {error}") from error
     edges = np.asarray(op.attrs["edges"], dtype=np.float64)
     return np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right"))
 
 
 def _words(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[str, Lookup]) -> Bags:
-    return Bags.of([words(str(text)) for text in inputs[0]], vocabularies[op.attrs["vocabulary"]].lookup)
+    texts = ["" if missing(text) else str(text) for text in inputs[0]]
+    return Bags.of([words(text) for text in texts], vocabularies[op.attrs["vocabulary"]].lookup)
 
 
 def _history(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[str, Lookup]) -> Bags:
     vocabulary = vocabularies[op.attrs["vocabulary"]]
-    return Bags.of(list(inputs[0]), vocabulary.lookup).without(len(vocabulary))
+    lists = [[] if given is None else given for given in inputs[0]]
+    for given in lists:
+        if isinstance(given, str) or not hasattr(given, "__len__"):
+            raise RecpruneError(f"a history in {op.inputs[0]!r} must be a list of ids, got {given!r}")
+    return Bags.of(lists, vocabulary.lookup).without(len(vocabulary))
 
 
 def _take(op: Op, inputs: list[Any], weights: Weights, _: Any) -> Array:

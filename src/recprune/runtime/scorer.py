@@ -61,8 +61,14 @@ class Scorer:
         self.columns = artifact.graph.columns
 
     def score(self, frame: Any) -> npt.NDArray[np.float32]:
-        """One score a row. `frame`: a pandas or polars frame or a mapping with the artifact's columns; missing values are
-        unknown ids."""
+        """One score a row.
+
+        `frame`: a pandas or polars frame, or a mapping of lists or arrays, with the artifact's columns. An id may come as
+        text or number; a missing one (None, NaN) is the id "" where the model knows that, else unknown. Raises RecpruneError
+        for a column that is missing, of another length, or of texts where numbers are due.
+        """
+        if self.graph.items is not None:
+            raise RecpruneError("this artifact ranks items by a history: call top_k")
         columns = {name: column(frame, name) for name in self.columns}
         rows = {len(values) for values in columns.values()}
         if len(rows) > 1:
@@ -76,8 +82,7 @@ class Scorer:
             )
             for start in range(0, max(rows), _BATCH)
         ]
-        scores = np.concatenate(parts) if parts else np.zeros(0, np.float32)
-        return scores.reshape(len(scores)) if self.graph.items is None else scores
+        return np.concatenate([np.zeros(0, np.float32), *(part.reshape(-1) for part in parts)])
 
     def top_k(
         self,
@@ -90,18 +95,21 @@ class Scorer:
         """The k best items for each history (a list of item ids), the history itself left out.
 
         With `candidates` only those are ranked. A history without a known item is answered by popularity, and marked.
+        Raises RecpruneError for a model that scores pairs, and for histories that are no lists of ids.
         """
         if self.graph.items is None:
             raise RecpruneError("this artifact scores pairs; top_k needs a retrieval model")
-        if k < 1:
-            raise RecpruneError(f"k must be at least 1, got {k}")
+        if not isinstance(k, int | np.integer) or k < 1:
+            raise RecpruneError(f"k must be a whole number of at least 1, got {k!r}")
+        if isinstance(histories, str) or any(isinstance(h, str) or not hasattr(h, "__len__") for h in histories):
+            raise RecpruneError("histories must be a list of lists of item ids")
         items = self.artifact.vocabularies[self.graph.items]
         if not isinstance(items, ExactVocabulary):
             raise RecpruneError("this artifact does not hold the item ids that top_k would answer with")
         names = items.ids()
         allowed = None
         if candidates is not None:
-            allowed = items.lookup(np.asarray(list(candidates)))
+            allowed = items.lookup(np.array(list(candidates), dtype=object))
             allowed = np.unique(allowed[allowed < len(items)])
         ids: list[Array] = []
         scores: list[Array] = []
@@ -122,25 +130,25 @@ class Scorer:
 
     @staticmethod
     def _rows(items: ExactVocabulary, history: list[Any]) -> Array:
-        if not history:
-            return np.zeros(0, np.int64)
-        rows = items.lookup(np.asarray(history))
+        rows = items.lookup(np.array(history, dtype=object))
         return rows[rows < len(items)]
 
 
-def column(frame: Any, name: str) -> Any:
-    """A column of a request as an array; missing values become empty text, or NaN among numbers."""
+def column(frame: Any, name: str) -> Array:
+    """A column of a request as an array; lists keep their values as they are. RecpruneError where there is none."""
     try:
         values = frame[name]
     except Exception as error:
-        given = list(getattr(frame, "columns", None) or (frame.keys() if hasattr(frame, "keys") else []))
+        columns = getattr(frame, "columns", None)
+        given = frame if columns is None and hasattr(frame, "keys") else columns
         raise RecpruneError(
-            f"the request has no column {name!r}; its columns are: {', '.join(map(str, given))}"
+            f"the request has no column {name!r}; its columns are: {', '.join(map(str, [] if given is None else given))}"
         ) from error
-    array = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
-    if array.dtype == object:
-        # None and NaN in a column of texts are unknown ids; in a column of numbers they are NaN.
-        if all(v is None or isinstance(v, int | float) for v in array):
-            return np.array([np.nan if v is None else float(v) for v in array])
-        return np.array(["" if v is None or v != v else str(v) for v in array], dtype=np.str_)
-    return array
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    if not isinstance(values, list | tuple | np.ndarray) or getattr(values, "ndim", 1) == 0:
+        raise RecpruneError(f"column {name!r} must be a list or an array, got {type(values).__name__}")
+    if isinstance(values, np.ndarray) and values.ndim == 1:
+        return values
+    # A list keeps its values as they are: numpy would turn ["a", nan] into texts, and lists of ids into a table.
+    return np.fromiter(values, dtype=object, count=len(values))

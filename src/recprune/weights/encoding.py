@@ -89,9 +89,10 @@ class Encoding:
         return sum(array.nbytes for array in self.arrays().values())
 
     @property
-    def derived_bytes(self) -> int:
-        """Bytes in memory beside what is stored: directories that make look-ups fast."""
-        return sum(value.derived_bytes for _, value in _parts(self) if isinstance(value, Encoding))
+    def resident_bytes(self) -> int:
+        """Bytes in memory: what is stored, and directories that make look-ups fast."""
+        parts = [value for _, value in _parts(self) if isinstance(value, Encoding)]
+        return self.nbytes + sum(part.resident_bytes - part.nbytes for part in parts)
 
     def arrays(self, prefix: str = "") -> dict[str, Array]:
         """Every stored array by its dotted name."""

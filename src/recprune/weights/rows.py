@@ -81,10 +81,10 @@ class Rows(Encoding):
         return (self.rows, *self.inner.shape[1:])
 
     @property
-    def derived_bytes(self) -> int:
-        """The rank directory."""
+    def resident_bytes(self) -> int:
+        """Bytes in memory, with the rank directory."""
         rank: Array = self._rank  # type: ignore[attr-defined]
-        return rank.nbytes + super().derived_bytes
+        return rank.nbytes + super().resident_bytes
 
     def mask(self) -> npt.NDArray[np.bool_]:
         """Which rows are kept."""

@@ -1,0 +1,153 @@
+"""What every operation means, worked by hand."""
+
+import numpy as np
+import pytest
+
+from recprune.errors import RecpruneError
+from recprune.graph import KINDS, Graph, Op
+from recprune.runtime.reference import _RUN, Bags, execute, rows_of
+from recprune.vocabulary import ListedVocabulary, pair_keys
+from recprune.weights import Dense, Param, Rows, Weights
+
+IDS = ListedVocabulary(np.array(["a", "b", "c"]))
+
+
+def dense(values):
+    return Dense(np.array(values, np.float32))
+
+
+def run(kind, *inputs, params=(), vocabulary=IDS, **attrs):
+    """One operation on raw columns or, where it reads vectors, on given ones."""
+    names = tuple(f"in{i}" for i in range(len(inputs)))
+    weights = {}
+    for i, value in enumerate(params):
+        value = value if hasattr(value, "take") and hasattr(value, "spec") else dense(value)
+        weights[f"p{i}"] = Param(("",) * len(value.shape), value)
+    if "vocabulary" in KINDS[kind].attrs:
+        attrs["vocabulary"] = "v"
+    op = Op(kind, "out", names, tuple(weights), attrs)
+    return _RUN[kind](op, list(inputs), Weights(weights), {"v": vocabulary})
+
+
+def bags(*lists):
+    return Bags.of([list(x) for x in lists], lambda flat: flat.astype(np.int64))
+
+
+def test_every_kind_has_a_meaning_and_the_other_way_round():
+    assert set(_RUN) == set(KINDS)
+
+
+def test_lookup():
+    assert run("lookup", np.array(["b", "x", "a"])).tolist() == [1, 3, 0]
+
+
+def test_lookup_of_pairs():
+    pairs = ListedVocabulary(pair_keys(["u", "u"], ["a", "b"]))
+    assert run("lookup", np.array(["u", "u", "v"]), np.array(["b", "c", "a"]), vocabulary=pairs).tolist() == [1, 2, 2]
+
+
+def test_bucket_counts_edges_at_or_below():
+    # Edges 18 and 30: below 18 is row 0, 18 to below 30 row 1, from 30 on row 2, missing row 3.
+    given = [17.9, 18, 29, 30, 1e9, -5, None, float("nan"), "25", "", np.inf]
+    found = run("bucket", np.array(given, dtype=object), edges=[18, 30])
+    assert found.tolist() == [0, 1, 1, 2, 2, 0, 3, 3, 1, 3, 2]
+    assert run("bucket", np.array([18, 3]), edges=[18, 30]).tolist() == [1, 0]
+    assert run("bucket", np.array([np.nan, 30], np.float32), edges=[18, 30]).tolist() == [3, 2]
+    assert run("bucket", np.array([5.0]), edges=[]).tolist() == [0]
+
+
+def test_bucket_of_texts_names_the_column():
+    with pytest.raises(RecpruneError, match="'in0' must hold numbers"):
+        run("bucket", np.array(["old"]), edges=[18])
+
+
+def test_words_are_bags_with_unknown_words_in_them():
+    found = run("words", np.array(["A b!", "", "z", None, float("nan")], dtype=object))
+    assert found.rows.tolist() == [0, 1, 3]
+    assert found.offsets.tolist() == [0, 2, 2, 3, 3, 3]
+
+
+def test_a_missing_title_is_not_the_word_nan():
+    vocabulary = ListedVocabulary(np.array(["nan", "none"]))
+    assert run("words", np.array([np.nan, np.nan]), vocabulary=vocabulary).rows.tolist() == []
+    assert run("words", np.array([None], dtype=object), vocabulary=vocabulary).rows.tolist() == []
+
+
+def test_history_leaves_unknown_ids_out():
+    found = run("history", [["a", "x", "c"], [], ["x"], None, np.array(["b"]), ["a", None]])
+    assert found.rows.tolist() == [0, 2, 1, 0]
+    assert found.offsets.tolist() == [0, 2, 2, 2, 2, 3, 4]
+
+
+@pytest.mark.parametrize("bad", ["abc", 5, 1.5])
+def test_a_history_that_is_no_list_is_refused(bad):
+    with pytest.raises(RecpruneError, match="list of ids"):
+        run("history", [["a"], bad])
+
+
+def test_take():
+    assert run("take", np.array([2, 0]), params=([[1, 2], [3, 4], [5, 6]],)).tolist() == [[5, 6], [1, 2]]
+
+
+def test_a_bag_with_a_pruned_id_case_c1():
+    # a = [1, 1], b pruned to zero, c = [4, 0]; the shared row is zeros.
+    table = Rows.encode(np.array([True, False, True, False]), dense([[1, 1], [4, 0], [0, 0]]), 2)
+    given = bags([0, 1, 2], [2], [1, 3], [])
+    assert run("pool", given, params=(table,), mode="sum").tolist() == [[5, 1], [4, 0], [0, 0], [0, 0]]
+    mean = run("pool", given, params=(table,), mode="mean")
+    np.testing.assert_allclose(mean, [[5 / 3, 1 / 3], [4, 0], [0, 0], [0, 0]], rtol=1e-6)
+
+
+def test_a_bag_of_pruned_ids_only_reads_the_shared_row():
+    table = Rows.encode(np.array([True, False, False]), dense([[1, 1], [7, 9]]), 1)
+    assert run("pool", bags([1, 2], [2]), params=(table,), mode="mean").tolist() == [[7, 9], [7, 9]]
+    assert run("pool", bags([1, 2], [2]), params=(table,), mode="sum").tolist() == [[14, 18], [7, 9]]
+
+
+def test_pool_in_parts(monkeypatch):
+    table = dense(np.arange(40).reshape(10, 4))
+    given = bags(*[[i, (i * 3) % 10] if i % 4 else [] for i in range(10)])
+    whole = run("pool", given, params=(table,), mode="sum")
+    # Wide rows are decoded a few bags at a time.
+    monkeypatch.setattr("recprune.weights.encoding.np.prod", lambda shape: 2**24)
+    assert run("pool", given, params=(table,), mode="sum").tolist() == whole.tolist()
+
+
+def test_concat_linear_cross():
+    x = np.array([[1, 2]], np.float32)
+    assert run("concat", x, np.array([[3]], np.float32)).tolist() == [[1, 2, 3]]
+    # weight is (out, in): [1, 2] . [3, 4] + 5 = 16 and [1, 2] . [0, 1] - 1 = 1
+    assert run("linear", x, params=([[3, 4], [0, 1]], [5, -1])).tolist() == [[16, 1]]
+    # x0 * (W x + b) + x = [10, 100] * [16, 1] + [1, 2]
+    first = np.array([[10, 100]], np.float32)
+    assert run("cross", first, x, params=([[3, 4], [0, 1]], [5, -1])).tolist() == [[161, 102]]
+
+
+def test_fm_is_the_sum_over_pairs():
+    a, b, c = (np.array([v], np.float32) for v in ([1, 2], [3, 4], [5, -1]))
+    # a.b + a.c + b.c = 11 + 3 + 11
+    assert run("fm", a, b, c).tolist() == [[25]]
+    # A narrower vector is zero in its missing columns: a.d = 6, b.d = 18.
+    assert run("fm", a, b, np.array([[6]], np.float32)).tolist() == [[11 + 6 + 18]]
+    assert run("fm", a).tolist() == [[0]]
+
+
+def test_the_rest():
+    x = np.array([[-1, 2, 0]], np.float32)
+    assert run("relu", x).tolist() == [[0, 2, 0]]
+    assert run("add", x, x, np.array([[1, 1, 1]], np.float32)).tolist() == [[-1, 5, 1]]
+    assert run("sum", x).tolist() == [[1]]
+    found = run("sigmoid", np.array([[0, np.log(3), -1e9, 1e9]], np.float32))
+    np.testing.assert_allclose(found, [[0.5, 0.75, 0, 1]], atol=1e-7)
+    assert np.isfinite(found).all()
+
+
+def test_what_is_given_is_not_computed():
+    graph = Graph(("c",), (Op("lookup", "r", ("c",), (), {"vocabulary": "v"}), Op("take", "o", ("r",), ("t",))), "o")
+    weights = Weights({"t": Param(("", ""), dense([[1], [2], [3], [4]]))})
+    columns = {"c": np.array(["c", "x"])}
+    rows = rows_of(graph, {"v": IDS}, columns)
+    assert rows["r"].tolist() == [2, 3]
+    assert execute(graph, weights, {}, rows).tolist() == [[3], [4]]
+    assert execute(graph, weights, {"v": IDS}, columns).tolist() == [[3], [4]]
+    assert columns.keys() == {"c"}
