@@ -88,8 +88,8 @@ class Sparse(Encoding):
     def encode(cls, rows: Array, columns: Array, values: Array, dims: tuple[int, ...], bits: int = 5) -> Sparse:
         """Code the entries at `(rows, columns)`, each place once.
 
-        Up to 2**bits different values are kept exactly; more are rounded to the levels that Lloyd's algorithm (1982) finds for
-        the least squared error.
+        Up to 2**bits different values are kept exactly; more are rounded to the levels that
+        Lloyd's algorithm (1982) finds for the least squared error.
         """
         _check_bits(bits)
         values = np.asarray(values, dtype=np.float32)
