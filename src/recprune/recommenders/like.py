@@ -128,7 +128,7 @@ def features_for(settings: FeatureSettings, rows: pl.DataFrame, liked: float) ->
 def soft_targets(ratings: Any, liked: float, share: float) -> npt.NDArray[np.float32]:
     """Labels mixed with a sigmoid of the rating's distance from the threshold: a 10 is surer liked than an 8.
 
-    >>> soft_targets(np.array([10, 8, 7]), 8.0, 0.5).round(2).tolist()
+    >>> soft_targets(np.array([10, 8, 7]), 8.0, 0.5).astype(float).round(2).tolist()
     [0.96, 0.81, 0.19]
     """
     ratings = np.asarray(ratings, np.float64)
