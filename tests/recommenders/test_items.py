@@ -11,6 +11,7 @@ from recprune.recommenders.item_peers import implicit_als, item_cosine, linear, 
 from recprune.recommenders.next_book import item_snapshot, next_book_data, with_unknown
 from recprune.runtime.reference import execute
 from recprune.vocabulary import ExactVocabulary
+from recprune.weights import Dense
 
 sparse = pytest.importorskip("scipy.sparse")
 
@@ -129,7 +130,7 @@ def test_snapshot_scores_histories_of_raw_ids():
     weights = ease.fit(with_unknown(user_items), 4.0)
     ids = np.array([f"b{i:02}" for i in range(30)])
     shares = np.arange(30) / 100
-    snapshot = item_snapshot(weights, shares, ids)
+    snapshot = item_snapshot(Dense(weights), shares, ids)
     vocabulary, _ = ExactVocabulary.build([ids])
     scores = execute(
         snapshot.graph, snapshot.weights, {"item": vocabulary}, {"items": [["b03", "b05"], ["nobody knows"], []]}
