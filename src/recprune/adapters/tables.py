@@ -229,14 +229,12 @@ class _Trainer:
             seed=self.seed,
             progress=say,
         )
-        fresh = self.adapter.read(best).weights  # type: ignore[arg-type]
-        return Weights(
-            {
-                name: replace(param, value=fresh[name].value if param.trained else param.value)
-                for name, param in weights.items()
-            },
-            weights.sizes,
-        )
+        fresh = TorchAdapter().read(best).weights
+        for name, param in weights.items():
+            if param.trained:
+                value = fresh[name].value
+                weights = weights.replace(name, _spread(value, param.shape[0]) if name.startswith("tables.") else value)
+        return weights
 
 
 def _loss(model: Any, batch: tuple[dict[str, Tensor], Tensor]) -> Tensor:
