@@ -501,7 +501,7 @@ def test_retraining_without_a_loss_says_what_it_lacks():
 
 
 def test_an_adapter_is_chosen_by_type():
-    assert adapter_for(Shared(), {"item.weight": ("item", "")}) == TorchAdapter({"item.weight": ("item", "")})
+    assert adapter_for(Shared()) == TorchAdapter()
     with pytest.raises(RecpruneError, match=r"no adapter for builtins\.dict; adapters are for"):
         adapter_for({})
 

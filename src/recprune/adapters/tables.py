@@ -98,7 +98,7 @@ class TableAdapter:
 def _with_unseen(counts: Array) -> Array:
     """Reads with those of the out-of-vocabulary row by Good and Turing: as many as there are ids read once (Good 1953)."""
     counts = np.asarray(counts).copy()
-    counts[-1] = max(int((counts[:-1] == 1).sum()), 1)
+    counts[-1] = max(int((counts[:-1] == 1).sum()), int(counts[-1]), 1)
     return counts
 
 

@@ -149,12 +149,9 @@ class LikeTask:
             target = folder / ("artifact" if name == self.config.ship else f"tried/{name}")
             size = compressed.save(target, {"recipe": name})
             scores = Scorer(read(target)).score(self.data.valid)
-            found[name] = {
-                "size": size,
-                "plan": compressed.plan,
-                "valid": {"auc": auc(self.data.labels["valid"], scores)},
-            }
-            say(f"{name}: {size['disk_bytes']:,} bytes, validation AUC {found[name]['valid']['auc']:.4f}")
+            valid = auc(self.data.labels["valid"], scores)
+            found[name] = {"size": size, "plan": compressed.plan, "valid": {"auc": valid}}
+            say(f"{name}: {size['disk_bytes']:,} bytes, validation AUC {valid:.4f}")
         tried = [f"tried/{name}" for name in self.config.recipes if name != self.config.ship]
         return found, ["artifact", *tried]
 

@@ -137,7 +137,7 @@ class Features:
         bare = cls(settings, ids, readings, {}, {}, {})
         rows, unread = bare.encode(train), bare.encode(implicit)
         for name, edges in settings.buckets:
-            readings[name] = np.bincount(rows.rows[name], minlength=len(edges) + 3).astype(np.int64)
+            readings[name] = np.bincount(rows.rows[name], minlength=len(edges) + 2).astype(np.int64)
         found, implicits = dict(rows.rows), dict(unread.rows)
         pairs, keys = {}, {}
         for name in settings.pairs:

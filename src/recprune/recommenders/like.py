@@ -67,12 +67,16 @@ class LikeSettings:
             raise RecpruneError(f"soft must be in [0, 1], got {self.soft}")
 
 
-LIKE = LikeSettings(features=FeatureSettings(buckets=_BUCKETS, statistics=_STATISTICS))
+LIKE = LikeSettings(
+    features=FeatureSettings(buckets=_BUCKETS, statistics=_STATISTICS),
+    sizes=ModelSettings(min_readings=10, factor_l2=100.0, bias_l2=8.0),
+    training=Training(epochs=6),
+)
 """All blocks: ids, attributes, words and statistics. Chosen on the validation part of Book-Crossing."""
 
 LIKE_IDS = LikeSettings(
     features=FeatureSettings(buckets=_BUCKETS),
-    sizes=ModelSettings(min_readings=2, deep=(32,), factor_l2=100.0, bias_l2=8.0, id_dropout=0.1, dropout=0.3),
+    sizes=ModelSettings(min_readings=2, deep=(32,), factor_l2=100.0, bias_l2=8.0, id_dropout=0.0, dropout=0.3),
     training=Training(epochs=5),
 )
 """Ids, attributes and words only: everything the model knows lies in its tables."""
@@ -128,7 +132,7 @@ def features_for(settings: FeatureSettings, rows: pl.DataFrame, liked: float) ->
 def soft_targets(ratings: Any, liked: float, share: float) -> npt.NDArray[np.float32]:
     """Labels mixed with a sigmoid of the rating's distance from the threshold: a 10 is surer liked than an 8.
 
-    >>> soft_targets(np.array([10, 8, 7]), 8.0, 0.5).round(2).tolist()
+    >>> soft_targets(np.array([10, 8, 7]), 8.0, 0.5).astype(float).round(2).tolist()
     [0.96, 0.81, 0.19]
     """
     ratings = np.asarray(ratings, np.float64)

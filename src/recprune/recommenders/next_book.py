@@ -86,7 +86,7 @@ def with_unknown(user_items: Any) -> Any:
     return csr_array((user_items.data, user_items.indices, user_items.indptr), shape=(users, items + 1))
 
 
-def shares_of(user_items: Any, scale: float = 0.17) -> npt.NDArray[np.float32]:
+def shares_of(user_items: Any, scale: float = 0.8) -> npt.NDArray[np.float32]:
     """What popularity adds to a score: `scale` times the share of users who read the item, (items,)."""
     reads = np.asarray(user_items.sum(axis=0), dtype=np.float64).reshape(-1)
     shares: npt.NDArray[np.float32] = (scale * reads / max(user_items.shape[0], 1)).astype(np.float32)

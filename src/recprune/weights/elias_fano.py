@@ -51,7 +51,9 @@ def decode(high: npt.NDArray[np.uint8], low: npt.NDArray[np.uint8], count: int, 
     if len(ones) != count:
         raise RecpruneError(f"an index of {count} entries marks {len(ones)}")
     index = np.arange(count)
-    values: npt.NDArray[np.int64] = ((ones - index) << width) + unpack(low, index, width).astype(np.int64)
+    values: npt.NDArray[np.int64] = (ones - index) << width
+    if width:
+        values += unpack(low, index, width)
     if count and (values[-1] >= universe or (np.diff(values) <= 0).any()):
         raise RecpruneError(f"an index of {count} entries does not increase within 0..{universe - 1}")
     return values

@@ -26,7 +26,7 @@ class Sparse(Encoding):
     and the diagonal is empty (`paired`; found by `encode`), a place is stored once for the pair: first come the codes of
     the entries above the diagonal, column by column, then those of their mirror images. The values stay independent.
 
-    On load the rows are unpacked, so that a look-up touches only the entries that it needs; `resident_bytes` counts that.
+    On load the rows are unpacked, so that a look-up touches only the entries that it needs; `derived_bytes` counts that.
 
     >>> matrix = np.zeros((4, 4), np.float32)
     >>> matrix[0, 2], matrix[2, 0] = 0.5, 0.25
@@ -46,9 +46,19 @@ class Sparse(Encoding):
     dims: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if len(self.dims) != 2 or any(not isinstance(d, int) or isinstance(d, bool) or d < 0 for d in self.dims):
+        if (
+            not isinstance(self.dims, tuple)
+            or len(self.dims) != 2
+            or any(not isinstance(d, int) or isinstance(d, bool) or d < 0 for d in self.dims)
+        ):
             raise RecpruneError(f"a sparse matrix has two axes, got {self.dims}")
-        if not isinstance(self.entries, int) or not 0 <= self.entries <= _universe(self.dims, self.paired):
+        if not isinstance(self.paired, bool):
+            raise RecpruneError(f"paired must be true or false, got {self.paired!r}")
+        if (
+            not isinstance(self.entries, int)
+            or isinstance(self.entries, bool)
+            or not 0 <= self.entries <= _universe(self.dims, self.paired)
+        ):
             raise RecpruneError(f"{self.entries!r} entries do not fit a matrix of {self.dims}")
         if self.paired and self.dims[0] != self.dims[1]:
             raise RecpruneError(f"a matrix of {self.dims} is not square and cannot be paired")
@@ -78,8 +88,8 @@ class Sparse(Encoding):
     def encode(cls, rows: Array, columns: Array, values: Array, dims: tuple[int, ...], bits: int = 5) -> Sparse:
         """Code the entries at `(rows, columns)`, each place once.
 
-        Up to 2**bits different values are kept exactly; more are rounded to the levels with the least squared error
-        (Lloyd 1982).
+        Up to 2**bits different values are kept exactly; more are rounded to the levels that
+        Lloyd's algorithm (1982) finds for the least squared error.
         """
         _check_bits(bits)
         values = np.asarray(values, dtype=np.float32)
@@ -137,10 +147,9 @@ class Sparse(Encoding):
         return self.entries * (2 if self.paired else 1)
 
     @property
-    def resident_bytes(self) -> int:
-        """Bytes in memory: what is stored and the rows unpacked from it."""
-        parts = ("_filled", "_starts", "_columns", "_codes")
-        return self.nbytes + sum(int(getattr(self, name).nbytes) for name in parts)
+    def derived_bytes(self) -> int:
+        """Bytes of the rows unpacked in memory."""
+        return sum(int(array.nbytes) for array in self._unpacked())
 
     def coordinates(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Rows, columns and values of all entries, row by row."""
@@ -214,7 +223,7 @@ def _nearest(values: Array, levels: Array) -> npt.NDArray[np.int64]:
 
 
 def _levels(values: Array, bits: int) -> npt.NDArray[np.float32]:
-    """Sorted levels: every value where there are few, else Lloyd's algorithm from the quantiles."""
+    """Sorted levels: every value where there are few, else the better of Lloyd's algorithm from quantiles and from steps."""
     count = 1 << bits
     distinct = np.unique(values)
     if len(distinct) <= count:
@@ -222,13 +231,20 @@ def _levels(values: Array, bits: int) -> npt.NDArray[np.float32]:
         return np.concatenate([distinct, np.full(count - len(distinct), last)]).astype(np.float32)
     ordered = np.sort(values).astype(np.float64)
     sums = np.concatenate([[0.0], np.cumsum(ordered)])
-    levels = np.quantile(ordered, (np.arange(count) + 0.5) / count)
-    for _ in range(50):
-        edges = np.searchsorted(ordered, (levels[1:] + levels[:-1]) / 2)
-        bounds = np.concatenate([[0], edges, [len(ordered)]])
-        sizes = np.diff(bounds)
-        better = np.where(sizes > 0, np.diff(sums[bounds]) / np.maximum(sizes, 1), levels)
+    middle = (np.arange(count) + 0.5) / count
+    starts = np.quantile(ordered, middle), ordered[0] + middle * (ordered[-1] - ordered[0])
+    found = [_lloyd(ordered, sums, levels) for levels in starts]
+    return min(found, key=lambda pair: pair[0])[1].astype(np.float32)
+
+
+def _lloyd(ordered: Array, sums: Array, levels: Array) -> tuple[float, Array]:
+    """Explained squares, negated (least is best), and the levels."""
+    for _ in range(100):
+        bounds = np.concatenate([[0], np.searchsorted(ordered, (levels[1:] + levels[:-1]) / 2), [len(ordered)]])
+        sizes, totals = np.diff(bounds), np.diff(sums[bounds])
+        better = np.where(sizes > 0, totals / np.maximum(sizes, 1), levels)
+        explained = -float((totals**2 / np.maximum(sizes, 1)).sum())
         if (better == levels).all():
             break
         levels = better
-    return levels.astype(np.float32)
+    return explained, levels
