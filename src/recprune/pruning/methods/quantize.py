@@ -20,7 +20,8 @@ class Quantize(Step):
 
     Where a parameter would not get smaller it is left as it is: a scale for each row of a narrow table costs more than
     it saves, so share it by group there. Groups are neighbouring rows: an artifact renumbers the rows of tables with a
-    vocabulary and forms their groups anew, so measure such a recipe on the artifact; `per_row` and `per_column` lose nothing.
+    vocabulary and forms their groups anew, so measure such a recipe on the artifact;
+    `per_row` and `per_column` lose nothing.
     """
 
     verb: ClassVar[str] = "quantize"
