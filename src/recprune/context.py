@@ -45,4 +45,11 @@ class Context:
         counts = np.asarray(self.popularity[axis], dtype=np.float64)
         if counts.shape != (rows,):
             raise RecpruneError(f"reads of axis {axis!r} have shape {counts.shape}, the axis has {rows} rows")
+        if not (np.isfinite(counts).all() and (counts >= 0).all()):
+            raise RecpruneError(f"reads of axis {axis!r} must be counts, some are negative, NaN or infinite")
         return counts
+
+    def shares(self, axis: str, rows: int) -> npt.NDArray[np.float64]:
+        """Reads of each row where they were counted and there are any; else every row counts alike."""
+        counts = self.reads(axis, rows) if axis in self.popularity else np.zeros(rows)
+        return counts if counts.sum() > 0 else np.ones(rows)

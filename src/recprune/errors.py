@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+__all__ = ["RecpruneError", "unknown"]
+
 
 class RecpruneError(ValueError):
     """An input that cannot be used. The message names the input and the choices, in one line."""

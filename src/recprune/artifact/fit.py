@@ -11,7 +11,7 @@ from recprune.weights import Weights
 __all__ = ["check"]
 
 # What an operation gives: the kind of it, and how many rows there are to read or columns there are.
-Value = tuple[str, int]
+_Value = tuple[str, int]
 
 
 def check(graph: Graph, weights: Weights, vocabularies: Mapping[str, Sized]) -> None:
@@ -22,7 +22,7 @@ def check(graph: Graph, weights: Weights, vocabularies: Mapping[str, Sized]) -> 
     for name in graph.vocabularies:
         if name not in vocabularies:
             raise RecpruneError(f"the graph reads vocabulary {name!r}, which the artifact lacks")
-    known: dict[str, Value] = dict.fromkeys(graph.columns, ("column", 0))
+    known: dict[str, _Value] = dict.fromkeys(graph.columns, ("column", 0))
     for op in graph.ops:
         known[op.output] = _result(op, [known[name] for name in op.inputs], weights, vocabularies)
     kind, width = known[graph.output]
@@ -35,7 +35,7 @@ def check(graph: Graph, weights: Weights, vocabularies: Mapping[str, Sized]) -> 
             raise RecpruneError(f"the fallback {graph.fallback!r} has shape {shape} for {expected} columns of scores")
 
 
-def _result(op: Op, inputs: list[Value], weights: Weights, vocabularies: Mapping[str, Sized]) -> Value:
+def _result(op: Op, inputs: list[_Value], weights: Weights, vocabularies: Mapping[str, Sized]) -> _Value:
     kinds, widths = {kind for kind, _ in inputs}, [width for _, width in inputs]
     shapes = [weights[name].shape for name in op.params]
 

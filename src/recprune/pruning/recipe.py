@@ -34,7 +34,7 @@ class Recipe:
         for step in self.steps:
             if not isinstance(step, Step):
                 raise RecpruneError(f"a recipe consists of steps ({', '.join(METHODS)}), got {step!r}")
-        if self.fingerprint is not None and not (isinstance(self.fingerprint, int) and 1 <= self.fingerprint <= 16):
+        if self.fingerprint is not None and not (type(self.fingerprint) is int and 1 <= self.fingerprint <= 16):
             raise RecpruneError(f"fingerprint must be 1..16 bits or none, got {self.fingerprint!r}")
 
     def to_json(self) -> dict[str, Any]:

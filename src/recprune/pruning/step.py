@@ -22,6 +22,11 @@ class Step:
 
     verb: ClassVar[str] = ""
 
+    def __post_init__(self) -> None:
+        for name in ("target", "axis"):
+            if not isinstance(getattr(self, name, ""), str):
+                raise RecpruneError(f"{self.verb}: {name} must be a pattern of names, got {getattr(self, name)!r}")
+
     def __call__(self, weights: Weights, context: Context) -> Weights:
         """The smaller weights. Raises RecpruneError for a target that it cannot act on."""
         raise NotImplementedError

@@ -19,11 +19,14 @@ def budget_from(given: Mapping[str, Any]) -> Budget:
     if not isinstance(given, Mapping) or len(given) != 1:
         raise RecpruneError(f"a budget is one of {', '.join(BUDGETS)} with its value, got {given!r}")
     ((name, value),) = given.items()
-    if name not in BUDGETS:
+    if not isinstance(name, str) or name not in BUDGETS:
         raise unknown("budget", str(name), BUDGETS)
     known = [f.name for f in fields(BUDGETS[name])]
     values = dict(value) if isinstance(value, Mapping) else {known[0]: value}
     for key in values:
         if key not in known:
             raise unknown(f"field of {name}", str(key), known)
-    return BUDGETS[name](**values)
+    try:
+        return BUDGETS[name](**values)
+    except TypeError as error:
+        raise RecpruneError(f"budget {name}: {error}") from error

@@ -1,5 +1,6 @@
 """So many bytes for all tables together."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from recprune.errors import RecpruneError
 from recprune.pruning.budgets.budget import Budget
-from recprune.weights import Param, Rows
+from recprune.weights import Dense, Encoding, LowRank, Param, Quantized, Rows, Stacked
 
 __all__ = ["TotalBytes"]
 
@@ -27,45 +28,62 @@ class TotalBytes(Budget):
     bytes: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.bytes, int) or self.bytes < 1:
+        if type(self.bytes) is not int or self.bytes < 1:
             raise RecpruneError(f"bytes must be a positive whole number, got {self.bytes!r}")
 
     def allocate(
         self, params: Mapping[str, Param], importance: Mapping[str, npt.NDArray[np.float64]]
     ) -> dict[str, npt.NDArray[np.bool_]]:
         """The rows with the most importance a byte, over all tables, as long as they fit."""
-        names = list(params)
-        per_row, fixed = {}, 0.0
-        for name, param in params.items():
-            inner = param.value.inner if isinstance(param.value, Rows) else param.value
-            per_row[name] = inner.nbytes / max(inner.shape[0], 1)
-            # The protected rows, the shared row where it is none of them, and the bitmap.
-            shared = 0 if param.protected and param.has_unknown else 1
-            fixed += per_row[name] * (len(param.protected) + shared) + (param.shape[0] + 7) // 8
-        if fixed > self.bytes:
-            raise RecpruneError(
-                f"a budget of {self.bytes} bytes cannot be met: the smallest for {', '.join(names)} is {int(np.ceil(fixed))}"
-            )
-        scores, tables, rows = [], [], []
+        stored = {name: param.value.mask() for name, param in params.items()}
+        whole = sum(param.nbytes for param in params.values())
+        if whole <= self.bytes:
+            return stored
+        fixed, scores, costs, tables, rows = 0.0, [], [], [], []
         for i, (name, param) in enumerate(params.items()):
-            stored = param.value.mask() if isinstance(param.value, Rows) else np.ones(param.shape[0], dtype=bool)
-            stored[list(param.protected)] = False
-            candidates = np.flatnonzero(stored)
-            scores.append(importance[name][candidates] / per_row[name])
+            base, cost = _costs(param.value)
+            # The protected rows, the shared row where it is none of them, and the marks: a bit a row at most.
+            shared = 0.0 if param.protected and param.has_unknown else cost.max()
+            fixed += base + cost[list(param.protected)].sum() + shared + (param.shape[0] + 7) // 8
+            candidates = np.flatnonzero(stored[name] & ~np.isin(np.arange(param.shape[0]), param.protected))
+            scores.append(importance[name][candidates] / cost[candidates])
+            costs.append(cost[candidates])
             tables.append(np.full(len(candidates), i))
             rows.append(candidates)
+        if fixed > self.bytes:
+            smallest = min(math.ceil(fixed), whole)
+            raise RecpruneError(
+                f"a budget of {self.bytes} bytes cannot be met: the smallest for {', '.join(params)} is {smallest}"
+            )
         order = np.argsort(-np.concatenate(scores), kind="stable")
-        table, row = np.concatenate(tables)[order], np.concatenate(rows)[order]
-        cost = np.cumsum(np.array([per_row[name] for name in names])[table])
-        chosen = cost <= self.bytes - fixed
+        chosen = order[np.cumsum(np.concatenate(costs)[order]) <= self.bytes - fixed]
+        table, row = np.concatenate(tables)[chosen], np.concatenate(rows)[chosen]
         kept = {}
         for i, (name, param) in enumerate(params.items()):
-            mask = np.zeros(param.shape[0], dtype=bool)
-            mask[row[chosen & (table == i)]] = True
-            mask[list(param.protected)] = True
-            kept[name] = mask
+            kept[name] = np.zeros(param.shape[0], dtype=bool)
+            kept[name][row[table == i]] = True
+            kept[name][list(param.protected)] = True
         return kept
 
     def describe(self) -> str:
         """In words."""
         return f"{self.bytes:,} bytes of rows over all of them"
+
+
+def _costs(value: Encoding) -> tuple[float, npt.NDArray[np.float64]]:
+    """Bytes that stay whatever is dropped, and bytes of each row; together never less than what is stored then."""
+    if isinstance(value, Rows):
+        fixed, cost = _costs(value.inner)
+        return fixed, cost[value.position(np.arange(value.rows))]
+    if isinstance(value, LowRank):
+        fixed, cost = _costs(value.left)
+        return fixed + value.right.nbytes, cost
+    if isinstance(value, Stacked):
+        parts = [_costs(part) for part in value.parts]
+        return sum(fixed for fixed, _ in parts), np.concatenate([cost for _, cost in parts])
+    if not isinstance(value, Dense | Quantized):
+        raise RecpruneError(f"total_bytes cannot cut what is stored {value.kind}: its rows have no size of their own")
+    empty = value.cut(0, np.zeros(0, np.int64)).nbytes
+    # A last byte of codes and a last group's scale may be filled in part only.
+    slack = 3 if isinstance(value, Quantized) else 0
+    return float(empty + slack), np.full(value.shape[0], (value.nbytes - empty) / max(value.shape[0], 1))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from recprune.errors import RecpruneError
 from recprune.pruning.budgets.budget import Budget
-from recprune.weights import Param, Rows
+from recprune.weights import Param
 
 __all__ = ["Uniform"]
 
@@ -27,7 +27,7 @@ class Uniform(Budget):
     keep: float
 
     def __post_init__(self) -> None:
-        if not isinstance(self.keep, int | float) or not 0 < self.keep <= 1:
+        if type(self.keep) not in (int, float) or not 0 < self.keep <= 1:
             raise RecpruneError(f"keep must be in (0, 1], got {self.keep!r}")
 
     def allocate(
@@ -36,7 +36,7 @@ class Uniform(Budget):
         """The best rows of each table; ties go to the earlier row."""
         kept = {}
         for name, param in params.items():
-            stored = param.value.mask() if isinstance(param.value, Rows) else np.ones(param.shape[0], dtype=bool)
+            stored = param.value.mask()
             score = np.where(stored, importance[name], -np.inf)
             score[list(param.protected)] = np.inf
             count = max(math.ceil(self.keep * int(stored.sum())), len(param.protected))

@@ -23,6 +23,6 @@ IMPORTANCES: dict[str, Callable[[Param, Context], npt.NDArray[np.float64]]] = {
 
 def importance_of(name: str) -> Callable[[Param, Context], npt.NDArray[np.float64]]:
     """The importance of that name; an unknown one is an error that lists the choices."""
-    if name not in IMPORTANCES:
-        raise unknown("importance", name, IMPORTANCES)
+    if not isinstance(name, str) or name not in IMPORTANCES:
+        raise unknown("importance", str(name), IMPORTANCES)
     return IMPORTANCES[name]

@@ -18,7 +18,7 @@ def expected_loss(param: Param, context: Context) -> npt.NDArray[np.float64]:
     """
     reads = context.reads(param.axes[0], param.shape[0])
     table = param.value.decode().reshape(param.shape[0], -1).astype(np.float64)
-    weight = reads if reads.sum() > 0 else np.ones_like(reads)
+    weight = context.shares(param.axes[0], param.shape[0])
     centre = weight @ table / weight.sum()
     loss: npt.NDArray[np.float64] = reads * ((table - centre) ** 2).sum(axis=1)
     return loss

@@ -21,8 +21,9 @@ __all__ = ["DropAxis", "axis_importance"]
 class DropAxis(Step):
     """Keep the fraction `keep` of the positions of each axis that `axis` matches, in every parameter that has it.
 
-    A position's score is the product, over the parameters that have the axis, of the norm of its slice: what a neuron
-    brings in times what is made of it. Rows of tables are weighted by their reads where these were counted.
+    A position's score is the norm of what makes it (a neuron's weights and bias, a table's column weighted by the reads of
+    its rows) times the norm of what reads it (the next layer's column). Tables that share an axis which no layer reads are
+    multiplied with each other (dot product, factorization machine): there it is the norm over all pairs of them.
     """
 
     verb: ClassVar[str] = "drop_axis"
@@ -30,7 +31,8 @@ class DropAxis(Step):
     keep: float
 
     def __post_init__(self) -> None:
-        if not isinstance(self.keep, int | float) or not 0 < self.keep <= 1:
+        super().__post_init__()
+        if type(self.keep) not in (int, float) or not 0 < self.keep <= 1:
             raise RecpruneError(f"keep must be in (0, 1], got {self.keep!r}")
 
     def __call__(self, weights: Weights, context: Context) -> Weights:
@@ -43,12 +45,12 @@ class DropAxis(Step):
 
     def _axes(self, weights: Weights) -> list[str]:
         rows = {param.axes[0] for param in weights.values() if param.protected}
-        return match(self.axis, sorted(set(weights.atoms()) - rows))
+        return match(self.axis, sorted(set(weights.atoms()) - rows), "axis")
 
     def touches(self, weights: Weights) -> list[str]:
         """Every parameter that has one of the axes."""
         atoms = weights.atoms()
-        return [name for axis in self._axes(weights) for name in atoms[axis]]
+        return list(dict.fromkeys(name for axis in self._axes(weights) for name in atoms[axis]))
 
     def describe(self) -> str:
         """In words."""
@@ -58,18 +60,27 @@ class DropAxis(Step):
 def axis_importance(weights: Weights, axis: str, context: Context) -> npt.NDArray[np.float64]:
     """Score of each position of an atomic axis (see DropAxis)."""
     size = weights.sizes[axis]
-    score = np.ones(size)
+    tables: list[npt.NDArray[np.float64]] = []
+    made: list[npt.NDArray[np.float64]] = []
+    read: list[npt.NDArray[np.float64]] = []
     for name in weights.atoms()[axis]:
         param = weights[name]
         array = param.value.decode().astype(np.float64) ** 2
-        reads = context.popularity.get(param.axes[0])
-        if reads is not None and len(reads) == len(array) and axis != param.axes[0]:
-            array = array * (np.asarray(reads) / max(np.sum(reads), 1)).reshape(-1, *[1] * (array.ndim - 1))
-        energy = np.zeros(size)
+        is_table = bool(param.protected) or param.axes[0] in context.popularity
+        if is_table:
+            shares = context.shares(param.axes[0], len(array))
+            array *= (shares / shares.sum()).reshape(-1, *[1] * (array.ndim - 1))
         for i, expression in enumerate(param.axes):
             if axis in expression.replace("*", "+").split("+"):
                 along = array.sum(axis=tuple(j for j in range(array.ndim) if j != i))
-                for k in range(size):
-                    energy[k] += along[weights.positions(expression, axis, np.array([k]), only=True)].sum()
-        score *= np.sqrt(energy)
+                positions = [weights.positions(expression, axis, np.array([k]), only=True) for k in range(size)]
+                energy = np.array([along[at].sum() for at in positions])
+                (tables if is_table else read if i else made).append(energy)
+    if len(tables) > 1 and not read:
+        total = np.sum(tables, axis=0)
+        tables = [(total**2 - np.sum(np.square(tables), axis=0)) / 2]
+    score = np.ones(size)
+    for side in (made + tables, read):
+        if side:
+            score *= np.sqrt(np.maximum(np.sum(side, axis=0), 0))
     return score

@@ -26,8 +26,10 @@ class DropFields(Step):
     fields: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if isinstance(self.fields, str):
-            raise RecpruneError(f"fields must be a list of names, got the text {self.fields!r}")
+        listed = isinstance(self.fields, list | tuple) and len(self.fields) > 0
+        if not listed or not all(isinstance(name, str) for name in self.fields):
+            raise RecpruneError(f"fields must be a list of names, got {self.fields!r}")
+        object.__setattr__(self, "fields", tuple(self.fields))
 
     def __call__(self, weights: Weights, context: Context) -> Weights:
         """Cut the column axes of the fields to width 0."""
@@ -37,13 +39,13 @@ class DropFields(Step):
 
     def _axes(self, weights: Weights) -> list[str]:
         columns = fields_of(weights)
-        names = [field for pattern in self.fields for field in match(pattern, list(columns))]
+        names = [field for pattern in self.fields for field in match(pattern, list(columns), "field")]
         return list(dict.fromkeys(axis for field in names for axis in columns[field]))
 
     def touches(self, weights: Weights) -> list[str]:
         """Every parameter that has one of the columns."""
         atoms = weights.atoms()
-        return [name for axis in self._axes(weights) for name in atoms[axis]]
+        return list(dict.fromkeys(name for axis in self._axes(weights) for name in atoms[axis]))
 
     def describe(self) -> str:
         """In words."""

@@ -16,7 +16,7 @@ from recprune.pruning.importance import importance_of
 from recprune.pruning.step import Step
 from recprune.weights import Encoding, LowRank, Param, Rows, Weights
 
-__all__ = ["DropRows"]
+__all__ = ["DropRows", "drop"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class DropRows(Step):
     importance: str = "expected_loss"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         importance_of(self.importance)
         if not isinstance(self.budget, Budget):
             object.__setattr__(self, "budget", budget_from(self.budget))
@@ -42,20 +43,20 @@ class DropRows(Step):
         """Rank, allocate, drop."""
         names = weights.match(self.target)
         for name in names:
-            axis = weights[name].axes[0]
-            if not axis or len(weights[name].shape) != 2:
-                tables = [n for n, p in weights.items() if p.axes[0] and len(p.shape) == 2]
+            if len(weights[name].shape) != 2 or not weights[name].axes[0]:
+                tables = [n for n, p in weights.items() if len(p.shape) == 2 and p.axes[0]]
                 raise RecpruneError(
                     f"drop_rows cannot act on {name!r}: it is no table; tables are: {', '.join(tables)}"
                 )
-        params = {name: weights[name] for name in names if weights[name].shape[1]}
+        params = {name: weights[name] for name in names if min(weights[name].shape)}
+        if not params:
+            return weights
         score = importance_of(self.importance)
         kept = self.budget.allocate(params, {name: score(param, context) for name, param in params.items()})
         for name, param in params.items():
             if kept[name].all():
                 continue
-            reads = context.popularity.get(param.axes[0])
-            shares = np.ones(param.shape[0]) if reads is None else np.asarray(reads, dtype=np.float64) + 1e-9
+            shares = context.shares(param.axes[0], param.shape[0])
             weights = weights.replace(name, drop(param, kept[name], shares).value)
         return weights
 
@@ -78,16 +79,27 @@ class DropRows(Step):
 
 def drop(param: Param, kept: npt.NDArray[np.bool_], shares: npt.NDArray[np.float64]) -> Param:
     """Store only the kept rows (boolean, one a row); the shared row is the mean of its readers weighted by `shares`."""
+    stored = param.value.mask()
+    if (kept & ~stored).any():
+        raise RecpruneError("a row that was dropped before cannot be kept again")
     if param.protected and param.has_unknown:
         shared = param.protected[-1]
-    elif isinstance(param.value, Rows):
-        shared = int(
-            np.flatnonzero(param.value.mask() & (param.value.position(np.arange(len(kept))) == param.value.default))[0]
-        )
-    else:
+    elif stored.all():
         shared = int(np.flatnonzero(~kept)[-1])
+    else:
+        shared = _shared(param.value)
     kept = kept | (np.arange(len(kept)) == shared)
-    return replace(param, value=_drop(param.value, kept, shared, shares))
+    return param if kept.all() else replace(param, value=_drop(param.value, kept, shared, shares))
+
+
+def _shared(value: Encoding) -> int:
+    """The stored row that dropped rows read; -1 where it is none of the table's own."""
+    if isinstance(value, LowRank):
+        return _shared(value.left)
+    if not isinstance(value, Rows):
+        return -1
+    own = np.flatnonzero(value.mask() & (value.position(np.arange(value.rows)) == value.default))
+    return int(own[0]) if len(own) else -1
 
 
 def _drop(value: Encoding, kept: npt.NDArray[np.bool_], shared: int, shares: npt.NDArray[np.float64]) -> Encoding:
@@ -95,14 +107,14 @@ def _drop(value: Encoding, kept: npt.NDArray[np.bool_], shared: int, shares: npt
         # The mean of products is the product of the mean: the left factor is a table like any other.
         return LowRank(_drop(value.left, kept, shared, shares), value.right)
     readers = ~kept
-    readers[shared] = True
-    mean = shares[readers] @ value.decode()[readers].astype(np.float64) / shares[readers].sum()
-    rows = np.flatnonzero(kept)
-    place = int(np.searchsorted(rows, shared))
-    stored = value.cut(0, rows)
-    inner = stored.inner if isinstance(stored, Rows) else stored
-    if isinstance(stored, Rows):
-        raise RecpruneError("a row that was dropped before cannot be kept again")
+    if shared >= 0:
+        readers[shared] = True
+    weight = shares[readers] if shares[readers].sum() > 0 else np.ones(int(readers.sum()))
+    mean = weight @ value.take(np.flatnonzero(readers)).astype(np.float64) / weight.sum()
+    inner = value.inner if isinstance(value, Rows) else value
+    place = int(kept[:shared].sum()) if shared >= 0 else int(kept.sum())
+    rows = np.flatnonzero(kept) if shared >= 0 else np.append(np.flatnonzero(kept), np.flatnonzero(~kept)[-1])
+    inner = inner.cut(0, value.position(rows) if isinstance(value, Rows) else rows)
     array = inner.decode().copy()
     array[place] = mean
     return Rows.encode(kept, inner.recode(array), place)

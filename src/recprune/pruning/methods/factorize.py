@@ -29,7 +29,8 @@ class Factorize(Step):
     rank: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.rank, int) or self.rank < 1:
+        super().__post_init__()
+        if type(self.rank) is not int or self.rank < 1:
             raise RecpruneError(f"rank must be a positive whole number, got {self.rank!r}")
 
     def __call__(self, weights: Weights, context: Context) -> Weights:
@@ -38,8 +39,7 @@ class Factorize(Step):
             param = weights[name]
             if len(param.shape) != 2:
                 raise RecpruneError(f"factorize cannot act on {name!r}: it has {len(param.shape)} axes, not 2")
-            reads = context.popularity.get(param.axes[0])
-            shares = np.ones(param.shape[0]) if reads is None else np.asarray(reads, dtype=np.float64)
+            shares = context.shares(param.axes[0], param.shape[0])
             weights = weights.replace(name, self._factorize(param.value, shares))
         return weights
 

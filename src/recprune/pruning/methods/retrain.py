@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
@@ -28,9 +29,9 @@ class Retrain(Step):
     distill: float = 0.5
 
     def __post_init__(self) -> None:
-        if not isinstance(self.epochs, int) or self.epochs < 1:
+        if type(self.epochs) is not int or self.epochs < 1:
             raise RecpruneError(f"epochs must be a positive whole number, got {self.epochs!r}")
-        if not self.lr > 0:
+        if not 0 < self.lr < math.inf:
             raise RecpruneError(f"lr must be above 0, got {self.lr!r}")
         if not 0 <= self.distill <= 1:
             raise RecpruneError(f"distill must be in [0, 1], got {self.distill!r}")

@@ -1,0 +1,117 @@
+"""From a snapshot and a recipe to an artifact, and the plan that says what was done to each part."""
+
+import numpy as np
+import pytest
+
+from recprune.context import Context
+from recprune.errors import RecpruneError
+from recprune.pruning import Recipe
+from recprune.pruning.budgets import Uniform
+from recprune.pruning.compress import apply, pack
+from recprune.pruning.methods import DropFields, DropRows, Factorize, Quantize
+from recprune.pruning.step import Step
+from recprune.runtime import Scorer, load
+from recprune.weights import Dense
+
+from ..small import like, request
+
+READS = Context({"user": np.arange(7), "book": np.arange(9), "title": np.arange(4), "age": np.arange(4)})
+
+
+def compressed(*steps, fingerprint=None):
+    return apply(like(), Recipe(steps, fingerprint), READS, None, None)
+
+
+def plan(result):
+    return {row["part"]: row for row in result.plan}
+
+
+def test_every_part_has_a_line():
+    result = compressed(
+        DropFields(("title",)), DropRows("user.factor", Uniform(0.3), "popularity"), Quantize("book.*", 8)
+    )
+    lines = plan(result)
+    assert set(lines) == {*like().weights, "ids of user", "ids of book", "ids of title"}
+    assert lines["title.factor"]["how"] == "gone: nothing reads it any more"
+    assert lines["title.factor"]["bytes_after"] == 0
+    # Three rows of seven stay: one of them that of unknown ids, so two ids.
+    assert lines["user.factor"]["bytes_before"] == 7 * 12
+    assert lines["user.factor"]["bytes_after"] == 3 * 12
+    assert lines["ids of user"]["how"] == "2 of 6 ids"
+    assert lines["ids of title"]["bytes_after"] == 0
+    assert lines["book.factor"]["how"] == "8 bits per row"
+    assert lines["book.factor"]["bytes_after"] == 9 * (4 + 2)
+    assert lines["out.bias"]["how"] == "as it was: no step names it"
+    assert lines["hidden.weight"]["bytes_after"] == 5 * 9 * 4
+    assert result.size_bytes == sum(row["bytes_after"] for row in result.plan)
+
+
+def test_what_a_step_could_not_make_smaller_says_so():
+    lines = plan(compressed(Quantize("book.factor", 8), Factorize("book.bias", 3)))
+    assert lines["book.bias"]["how"] == "as it was: factorize did not make it smaller"
+
+
+def test_the_artifact_is_what_the_plan_says(tmp_path):
+    result = compressed(DropRows("*.factor", Uniform(0.5), "popularity"), Quantize("*.weight", 8), fingerprint=12)
+    sizes = result.save(tmp_path / "small", {"licence": "ours"})
+    assert sizes["weights_bytes"] + sizes["vocabulary_bytes"] == result.size_bytes
+    scorer = load(tmp_path / "small")
+    assert scorer.artifact.metadata["plan"] == result.plan
+    assert scorer.artifact.metadata["licence"] == "ours"
+    assert Recipe.from_json(scorer.artifact.recipe) == result.recipe
+    np.testing.assert_array_equal(scorer.score(request()), Scorer(result.artifact).score(request()))
+    assert "12 bits of a hash each" in plan(result)["ids of book"]["how"]
+
+
+def test_the_original_is_written_by_the_same_code():
+    result = compressed()
+    assert result.compression_ratio == 1
+    np.testing.assert_array_equal(
+        Scorer(pack(like(), Recipe())).score(request()), Scorer(result.artifact).score(request())
+    )
+
+
+class Larger(Step):
+    verb = "larger"
+
+    def __call__(self, weights, context):
+        return weights.replace("age.factor", _Padded(weights["age.factor"].value.values))
+
+    def touches(self, weights):
+        return ["age.factor"]
+
+    def describe(self):
+        return "make it larger"
+
+
+class _Padded(Dense):
+    kind = "padded"
+
+    @property
+    def nbytes(self):
+        return 10_000
+
+
+def test_a_recipe_that_makes_the_model_larger_is_refused():
+    with pytest.raises(RecpruneError, match=r"makes the model larger: .* times the original"):
+        compressed(Larger())
+
+
+class Broken(Larger):
+    def __call__(self, weights, context):
+        table = weights["age.factor"].value
+        value = Dense(np.ones(table.shape, np.float32))
+        value.values[0, 0] = np.nan
+        return weights.replace("age.factor", value)
+
+
+def test_a_step_that_leaves_nan_is_named():
+    with pytest.raises(RecpruneError, match=r"larger left NaN or infinity in 'age\.factor'"):
+        compressed(Broken())
+
+
+def test_steps_say_what_they_do():
+    lines = []
+    context = Context(READS.popularity, say=lines.append)
+    apply(like(), Recipe((Quantize("*", 8),)), context, None, None)
+    assert lines == ["quantize * to 8 bits, a scale per row"]

@@ -1,0 +1,157 @@
+"""Every method on every small model keeps the promises of a step."""
+
+import numpy as np
+import pytest
+
+from recprune.context import Context
+from recprune.pruning.budgets import TotalBytes, Uniform
+from recprune.pruning.methods import METHODS, DropAxis, DropFields, DropRows, Factorize, KeepTop, Quantize, Retrain
+from recprune.pruning.step import Step
+from recprune.testing import check_step
+from recprune.weights import Dense, Param, Weights
+
+
+def dense(*shape, seed=0):
+    return Dense(np.random.default_rng(seed).normal(size=shape).astype(np.float32))
+
+
+def table_model():
+    inputs = "user.factor+book.factor"
+    return Weights(
+        {
+            "user.factor": Param(("user", "user.factor"), dense(60, 8), (59,)),
+            "book.factor": Param(("book", "book.factor"), dense(90, 8, seed=1), (89,)),
+            "book.bias": Param(("book", "book.bias"), dense(90, 1, seed=2), (89,)),
+            "hidden.weight": Param(("hidden", inputs), dense(12, 16, seed=3)),
+            "hidden.bias": Param(("hidden",), dense(12, seed=4)),
+            "out.weight": Param(("score", "hidden"), dense(1, 12, seed=5)),
+        }
+    )
+
+
+def item_model():
+    return Weights(
+        {
+            "similar": Param(("item", "item"), dense(41, 41), (40,)),
+            "popular": Param(("item", ""), dense(41, 1), (40,), trained=False),
+        }
+    )
+
+
+def foreign_model():
+    """Nothing is known of the axes; a single number among them."""
+    return Weights(
+        {
+            "a.weight": Param(("", ""), dense(50, 16)),
+            "b.kernel": Param(("", "", ""), dense(4, 6, 5)),
+            "b.scale": Param((), Dense(np.array(0.5, np.float32))),
+        }
+    )
+
+
+def context():
+    rng = np.random.default_rng(0)
+    popularity = {axis: rng.integers(0, 50, rows) for axis, rows in (("user", 60), ("book", 90), ("item", 41))}
+    half = rng.integers(0, 2, (200, 41)).astype(np.float32)
+    return Context(popularity, gram=half.T @ half, trainer=lambda weights, settings, say: weights)
+
+
+CASES = [
+    (table_model, DropRows("*.factor", Uniform(0.3))),
+    (table_model, DropRows("*.factor", Uniform(0.3), "magnitude")),
+    (table_model, DropRows("book.*", TotalBytes(1500), "popularity")),
+    (table_model, DropAxis("hidden", 0.5)),
+    (table_model, DropAxis("*.factor", 0.25)),
+    (table_model, DropFields(("user",))),
+    (table_model, Quantize("*", 8)),
+    (table_model, Quantize("*", 4, "per_group", 8)),
+    (table_model, Quantize("*", 2, "per_tensor")),
+    (table_model, Factorize("*.factor", 2)),
+    (table_model, Retrain()),
+    (item_model, DropRows("similar", Uniform(0.5))),
+    (item_model, Quantize("*", 3, "per_column")),
+    (item_model, Factorize("similar", 5)),
+    (item_model, KeepTop("similar", 6)),
+    (item_model, KeepTop("similar", 4, by="column", refit=False)),
+    (foreign_model, Quantize("*", 8)),
+    (foreign_model, Quantize("*", 3, "per_column")),
+    (foreign_model, Factorize("a.weight", 3)),
+    (foreign_model, KeepTop("a.weight", 4, by="column", refit=False)),
+    (foreign_model, Retrain(1, 0.01, 0.0)),
+]
+
+
+def named(value):
+    return value.verb if isinstance(value, Step) else value.__name__
+
+
+@pytest.mark.parametrize(("make", "step"), CASES, ids=named)
+def test_promises(make, step):
+    result = check_step(step, make(), context())
+    if not isinstance(step, Retrain):
+        assert result.nbytes < make().nbytes
+
+
+@pytest.mark.parametrize("second", [step for make, step in CASES if make is table_model], ids=named)
+@pytest.mark.parametrize("first", [step for make, step in CASES if make is table_model], ids=named)
+def test_promises_hold_after_any_other_step(first, second):
+    # A field that was dropped has no columns left to act on; that is no error.
+    weights = first(table_model(), context())
+    if isinstance(second, DropAxis) and isinstance(first, DropFields):
+        assert second(weights, context()).nbytes <= weights.nbytes
+        return
+    check_step(second, weights, context())
+
+
+def test_every_method_is_held_to_them():
+    assert {type(step) for _, step in CASES} == set(METHODS.values())
+    assert all(METHODS[verb].verb == verb for verb in METHODS)
+
+
+class Wrong(Quantize):
+    """A step that can be made to break each promise."""
+
+    how = ""
+    calls = 0
+
+    def __call__(self, weights, context):
+        Wrong.calls += 1
+        table = weights["a.weight"]
+        if self.how == "input":
+            table.value.values[0, 0] += 1
+        if self.how == "random":
+            return weights.replace("a.weight", Dense(table.value.values * np.float32(Wrong.calls)))
+        if self.how == "larger":
+            return Weights(dict(weights) | {"a.weight": Param(("", ""), dense(50, 17))})
+        if self.how == "names":
+            return Weights({"other": table, **{k: v for k, v in weights.items() if k != "a.weight"}})
+        if self.how == "touches":
+            return weights.replace("b.kernel", Dense(np.zeros((4, 6, 5), np.float32)))
+        return weights
+
+    def describe(self):
+        return "two\nlines" if self.how == "describe" else "wrong"
+
+    @classmethod
+    def from_fields(cls, given):
+        if cls.how == "json":
+            return cls("*")
+        return super().from_fields(given)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("input", "changed its input"),
+        ("random", "not deterministic"),
+        ("larger", "made .* bytes into"),
+        ("names", "changed the names"),
+        ("touches", "which it does not name"),
+        ("describe", "in one line"),
+        ("json", "does not come back"),
+    ],
+)
+def test_a_broken_promise_is_named(how, message, monkeypatch):
+    monkeypatch.setattr(Wrong, "how", how)
+    with pytest.raises(AssertionError, match=message):
+        check_step(Wrong("a.weight"), foreign_model(), context())

@@ -1,0 +1,250 @@
+"""The other methods, by hand."""
+
+import numpy as np
+import pytest
+
+from recprune.artifact import Artifact, lay_out
+from recprune.context import Context
+from recprune.errors import RecpruneError
+from recprune.pruning.methods import DropAxis, DropFields, Factorize, Quantize, Retrain
+from recprune.pruning.methods.drop_axis import axis_importance
+from recprune.pruning.methods.drop_fields import fields_of
+from recprune.runtime import Scorer
+from recprune.weights import Dense, LowRank, Param, Quantized, Rows, Weights
+
+from ..small import like, request
+
+
+def dense(values):
+    return Dense(np.array(values, np.float32))
+
+
+def scores(snapshot):
+    laid, vocabularies = lay_out(snapshot)
+    frame = request(100)
+    return Scorer(Artifact(laid.weights, laid.graph, vocabularies)).score({c: frame[c] for c in laid.graph.columns})
+
+
+# drop_axis
+
+
+def layer(weight, bias, out):
+    return Weights(
+        {
+            "weight": Param(("hidden", "input"), dense(weight)),
+            "bias": Param(("hidden",), dense(bias)),
+            "out": Param(("score", "hidden"), dense(out)),
+        }
+    )
+
+
+def test_a_neuron_counts_what_makes_it_times_what_reads_it():
+    weights = layer([[3, 0], [0, 0], [1, 1]], [4, 2, 0], [[2, 1, 3]])
+    # Norms of weights and bias 5, 2 and sqrt 2; of the next layer 2, 1, 3.
+    np.testing.assert_allclose(axis_importance(weights, "hidden", Context()), [10, 2, 3 * np.sqrt(2)])
+    cut = DropAxis("hidden", 0.5)(weights, Context())
+    assert cut["weight"].value.decode().tolist() == [[3, 0], [1, 1]]
+    assert cut["bias"].value.decode().tolist() == [4, 0]
+    assert cut["out"].value.decode().tolist() == [[2, 3]]
+
+
+def test_a_bias_of_zero_makes_no_neuron_dead():
+    weights = layer([[9, 9], [1, 0]], [0, 1], [[9, 1]])
+    assert DropAxis("hidden", 0.5)(weights, Context())["weight"].value.decode().tolist() == [[9, 9]]
+
+
+@pytest.mark.parametrize("dead", [{"weight": [0, 0], "bias": 0, "out": 5}, {"weight": [7, 7], "bias": 7, "out": 0}])
+def test_a_dead_neuron_goes_first(dead):
+    weights = layer([[1, 0], dead["weight"], [0, 1]], [0.1, dead["bias"], 0.1], [[0.1, dead["out"], 0.1]])
+    cut = DropAxis("hidden", 0.6)(weights, Context())
+    assert cut["weight"].value.decode().tolist() == [[1, 0], [0, 1]]
+
+
+def test_columns_of_tables_count_by_the_reads_of_their_rows():
+    # Column 0 is large in a row that nobody reads.
+    weights = Weights(
+        {
+            "t": Param(("item", "f"), dense([[100, 1], [1, 3]]), (1,)),
+            "w": Param(("h", "f"), dense([[1, 1]])),
+        }
+    )
+    context = Context({"item": np.array([0, 4])})
+    np.testing.assert_allclose(axis_importance(weights, "f", context), [1, 3])
+    assert DropAxis("f", 0.5)(weights, context)["t"].value.decode().tolist() == [[1], [3]]
+    assert DropAxis("f", 0.5)(weights, Context())["t"].value.decode().tolist() == [[100], [1]]
+
+
+def test_tables_that_share_columns_are_multiplied_in_pairs():
+    def table(axis, squares):
+        return Param((axis, "f"), dense([np.sqrt(squares)]), (0,))
+
+    two = Weights({"a": table("a", [4, 1]), "b": table("b", [9, 0])})
+    np.testing.assert_allclose(axis_importance(two, "f", Context()), [6, 0], rtol=1e-6)
+    # With three, a column that is zero in one still serves the other two: 4 * 9 + 4 * 1 + 9 * 1, and 1 * 4.
+    three = Weights({"a": table("a", [4, 1]), "b": table("b", [9, 0]), "c": table("c", [1, 4])})
+    np.testing.assert_allclose(axis_importance(three, "f", Context()), [7, 2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("axis", ["hidden", "user.factor", "book.factor", "title.factor"])
+def test_a_cut_is_the_model_with_the_slice_zeroed(axis):
+    snapshot = like()
+    cut = DropAxis(axis, 0.5)(snapshot.weights, Context())
+    # Which positions went: those of the lowest score. Zero them everywhere instead.
+    score = axis_importance(snapshot.weights, axis, Context())
+    gone = np.argsort(-score, kind="stable")[cut.sizes[axis] :]
+    zeroed = snapshot.weights
+    for name in snapshot.weights.atoms()[axis]:
+        values = snapshot.weights[name].value.decode().copy()
+        for i, expression in enumerate(snapshot.weights[name].axes):
+            if axis in expression.split("+"):
+                at = snapshot.weights.positions(expression, axis, gone, only=True)
+                values[(slice(None),) * i + (at,)] = 0
+        zeroed = zeroed.replace(name, Dense(values))
+    assert 0 < len(gone) < snapshot.weights.sizes[axis]
+    np.testing.assert_allclose(scores(snapshot.with_weights(cut)), scores(snapshot.with_weights(zeroed)), atol=1e-5)
+
+
+def test_a_flattened_axis_is_cut_in_every_block():
+    weights = Weights(
+        {
+            "t": Param(("item", "f"), dense([[1, 0], [1, 0]]), (1,)),
+            "w": Param(("h", "field*f"), dense([[1, 2, 3, 4, 5, 6]])),
+        },
+        {"field": 3},
+    )
+    assert DropAxis("f", 0.5)(weights, Context())["w"].value.decode().tolist() == [[1, 3, 5]]
+
+
+def test_row_axes_are_no_columns_to_drop():
+    with pytest.raises(RecpruneError, match=r"target 'user' matches no axis; axes are: .*hidden"):
+        DropAxis("user", 0.5)(like().weights, Context())
+
+
+# drop_fields
+
+
+def test_fields_and_blocks():
+    inputs = "user id.factor+user ratings.mean+user ratings.spread+user history.count"
+    weights = Weights(
+        {
+            "user": Param(("user", "user id.factor"), dense(np.ones((3, 2))), (2,)),
+            "stats": Param(
+                ("user", "user ratings.mean+user ratings.spread+user history.count"), dense(np.ones((3, 3))), (2,)
+            ),
+            "w": Param(("h", inputs), dense(np.ones((1, 5)))),
+        },
+        {"user ratings.mean": 1, "user ratings.spread": 1, "user history.count": 1},
+    )  # fmt: skip
+    found = fields_of(weights)
+    assert set(found) == {"user", "user id", "user ratings", "user history"}
+    assert found["user ratings"] == ["user ratings.mean", "user ratings.spread"]
+    cut = DropFields(("user ratings",))(weights, Context())
+    assert {name: param.shape for name, param in cut.items()} == {"user": (3, 2), "stats": (3, 1), "w": (1, 3)}
+    cut = DropFields(("user",))(weights, Context())
+    assert {name: param.shape for name, param in cut.items()} == {"user": (3, 0), "stats": (3, 0), "w": (1, 0)}
+    assert DropFields(("user r*",)).touches(weights) == ["stats", "w"]
+
+
+def test_an_unknown_field_lists_the_fields():
+    with pytest.raises(RecpruneError, match="target 'city' matches no field; fields are: user"):
+        DropFields(("city",))(like().weights, Context())
+
+
+@pytest.mark.parametrize("bad", ["user", (), ("user", 5), 5])
+def test_fields_are_a_list_of_names(bad):
+    with pytest.raises(RecpruneError, match="fields must be a list of names"):
+        DropFields(bad)
+
+
+# factorize
+
+
+def test_a_matrix_of_rank_r_comes_back():
+    rng = np.random.default_rng(0)
+    matrix = (rng.normal(size=(30, 2)) @ rng.normal(size=(2, 8))).astype(np.float32)
+    weights = Weights({"t": Param(("item", "f"), Dense(matrix))})
+    value = Factorize("t", 2)(weights, Context({"item": rng.integers(0, 9, 30)}))["t"].value
+    assert isinstance(value, LowRank)
+    assert value.nbytes == 4 * 2 * 38
+    np.testing.assert_allclose(value.decode(), matrix, atol=1e-4)
+
+
+def test_the_rows_that_are_read_are_kept_best():
+    # Two rows at right angles, rank one: the one that is read survives.
+    weights = Weights({"t": Param(("item", "f"), dense([[3, 0, 0], [0, 3, 0], [0, 3, 0]]))})
+    context = Context({"item": np.array([1000, 1, 1])})
+    found = Factorize("t", 1)(weights, context)["t"].value
+    np.testing.assert_allclose(found.decode()[0], [3, 0, 0], atol=1e-2)
+    plain = Factorize("t", 1)(weights, Context())["t"].value
+    np.testing.assert_allclose(plain.decode()[1], [0, 3, 0], atol=1e-2)
+
+
+def test_what_would_not_get_smaller_stays():
+    weights = Weights({"t": Param(("item", "f"), dense(np.eye(4)))})
+    assert Factorize("t", 2)(weights, Context())["t"].value is weights["t"].value
+    assert Factorize("t", 9)(weights, Context())["t"].value is weights["t"].value
+    low = Factorize("t", 1)(weights, Context())
+    assert Factorize("t", 2)(low, Context())["t"].value is low["t"].value
+    with pytest.raises(RecpruneError, match="'b': it has 1 axes, not 2"):
+        Factorize("b", 1)(Weights({"b": Param(("",), dense([1, 2]))}), Context())
+
+
+def test_kept_rows_stay_the_kept_ones():
+    rng = np.random.default_rng(0)
+    stored = (rng.normal(size=(9, 1)) @ rng.normal(size=(1, 8))).astype(np.float32)
+    value = Rows.encode(np.arange(30) < 8, Dense(stored), 8)
+    found = Factorize("t", 1)(Weights({"t": Param(("item", "f"), value)}), Context())["t"].value
+    assert isinstance(found, Rows)
+    np.testing.assert_allclose(found.decode(), value.decode(), atol=1e-4)
+
+
+# quantize
+
+
+def test_a_narrow_table_is_left_alone_where_it_would_grow():
+    # One column: a code and a scale a row are 3 bytes for 2 of float16, and 3 for 4 of float32.
+    narrow = Weights({"t": Param(("item", "f"), Dense(np.ones((9, 1), np.float16)))})
+    assert Quantize("t", 8)(narrow, Context())["t"].value is narrow["t"].value
+    shared = Quantize("t", 8, "per_group", 9)(narrow, Context())["t"].value
+    assert shared.nbytes == 9 + 2
+    wide = Weights({"t": Param(("item", "f"), Dense(np.ones((9, 1), np.float32)))})
+    assert Quantize("t", 8)(wide, Context())["t"].nbytes == 9 * 3
+
+
+def test_the_values_inside_are_quantized_and_fewer_bits_win():
+    rng = np.random.default_rng(0)
+    value = Rows.encode(np.arange(30) < 8, LowRank.encode(rng.normal(size=(9, 20)), 4), 8)
+    weights = Weights({"t": Param(("item", "f"), value)})
+    eight = Quantize("t", 8)(weights, Context())
+    inner = eight["t"].value.inner
+    assert isinstance(inner.left, Quantized)
+    assert isinstance(inner.right, Quantized)
+    four = Quantize("t", 4)(eight, Context())
+    assert four.nbytes < eight.nbytes < weights.nbytes
+    assert Quantize("t", 8)(four, Context()).nbytes == four.nbytes
+
+
+def test_values_that_have_no_code_are_named_with_their_parameter():
+    weights = Weights({"counts": Param(("item", ""), dense([[1], [1e6]]))})
+    with pytest.raises(RecpruneError, match="'counts': cannot quantize values above 60000"):
+        Quantize("*", 8)(weights, Context())
+
+
+# retrain
+
+
+def test_the_trainer_gets_the_settings():
+    seen = {}
+
+    def trainer(weights, settings, say):
+        seen.update(settings)
+        say("trained")
+        return weights
+
+    lines = []
+    weights = like().weights
+    assert Retrain(3, 0.01, 0.25)(weights, Context(trainer=trainer, say=lines.append)) is weights
+    assert seen == {"epochs": 3, "lr": 0.01, "distill": 0.25}
+    assert lines == ["trained"]
+    with pytest.raises(RecpruneError, match="retrain needs training data"):
+        Retrain()(weights, Context())

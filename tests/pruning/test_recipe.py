@@ -1,0 +1,132 @@
+"""Recipes come back from JSON and YAML, and name what they do not know."""
+
+import json
+
+import pytest
+import yaml
+
+from recprune.errors import RecpruneError
+from recprune.pruning import Recipe
+from recprune.pruning.budgets import BUDGETS, TotalBytes, Uniform, budget_from
+from recprune.pruning.methods import METHODS, DropAxis, DropFields, DropRows, Factorize, KeepTop, Quantize, Retrain
+
+STEPS = (
+    DropRows("*.factor", Uniform(0.1)),
+    DropRows("book.*", TotalBytes(10_000), "magnitude"),
+    DropAxis("hidden", 0.5),
+    DropFields(("city", "user ratings")),
+    Quantize("*", 4, "per_group", 16),
+    Quantize("*.bias", 8, "per_column"),
+    Factorize("*.factor", 4),
+    KeepTop("similar", 6),
+    Retrain(3, 0.01, 0.0),
+)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda s: s.verb)
+@pytest.mark.parametrize("fingerprint", [None, 1, 16])
+def test_json_and_yaml_round_trip(step, fingerprint):
+    recipe = Recipe((step,), fingerprint)
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+    assert Recipe.from_json(yaml.safe_load(yaml.safe_dump(recipe.to_json()))) == recipe
+    assert Recipe.from_json(json.loads(str(recipe))) == recipe
+    assert len(recipe.describe()) == 1 + (fingerprint is not None)
+
+
+def test_all_steps_and_all_methods():
+    assert {type(step) for step in STEPS} == set(METHODS.values())
+    assert Recipe.from_json(Recipe(STEPS).to_json()) == Recipe(STEPS)
+    assert Recipe.from_json({}) == Recipe() == Recipe.from_json({"steps": None})
+    assert hash(Recipe(STEPS)) == hash(Recipe(list(STEPS)))
+
+
+def test_as_people_write_it():
+    text = """
+    fingerprint: 8
+    steps:
+      - drop_rows: {target: "*.factor", budget: {uniform: 0.1}}
+      - drop_rows: {target: "*.bias", budget: {total_bytes: {bytes: 5000}}, importance: popularity}
+      - quantize: {target: "*"}
+      - drop_fields: {fields: [city]}
+      - retrain:
+    """
+    assert Recipe.from_json(yaml.safe_load(text)) == Recipe(
+        (
+            DropRows("*.factor", Uniform(0.1)),
+            DropRows("*.bias", TotalBytes(5000), "popularity"),
+            Quantize("*"),
+            DropFields(("city",)),
+            Retrain(),
+        ),
+        8,
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "a recipe is a mapping"),
+        (None, "a recipe is a mapping"),
+        ({"step": []}, "unknown key in a recipe 'step'; did you mean 'steps'"),
+        ({"steps": {}, "x": 1}, "unknown key in a recipe 'x'"),
+        ({"steps": "quantize"}, "steps must be a list"),
+        ({"steps": ["quantize"]}, "a step is one verb with its fields"),
+        ({"steps": [{"quantize": {}, "retrain": {}}]}, "a step is one verb"),
+        ({"steps": [{"drop_row": {}}]}, "unknown step 'drop_row'; did you mean 'drop_rows'"),
+        ({"steps": [{5: {}}]}, "unknown step '5'"),
+        ({"steps": [{"quantize": [8]}]}, "the fields of quantize are a mapping"),
+        ({"steps": [{"quantize": {"target": "*", "bit": 8}}]}, "unknown field of quantize 'bit'; did you mean 'bits'"),
+        ({"steps": [{"quantize": {}}]}, "quantize: .*target"),
+        ({"steps": [{"quantize": {"target": 5}}]}, "target must be a pattern"),
+        ({"steps": [{"quantize": {"target": ["a", "b"]}}]}, "target must be a pattern"),
+        ({"steps": [{"quantize": {"target": "*", "bits": 5}}]}, "bits must be one of 2, 3, 4, 8, got 5"),
+        ({"steps": [{"quantize": {"target": "*", "bits": "8"}}]}, "bits must be one of"),
+        ({"steps": [{"quantize": {"target": "*", "bits": [8]}}]}, "bits must be one of"),
+        ({"steps": [{"quantize": {"target": "*", "granularity": "row"}}]}, "unknown granularity 'row'"),
+        ({"steps": [{"quantize": {"target": "*", "group": 4}}]}, "group is for granularity per_group, not 'per_row'"),
+        ({"steps": [{"drop_rows": {"target": "*"}}]}, "drop_rows: .*budget"),
+        ({"steps": [{"drop_rows": {"target": "*", "budget": 0.5}}]}, "a budget is one of uniform, total_bytes"),
+        ({"steps": [{"drop_rows": {"target": "*", "budget": {}}}]}, "a budget is one of"),
+        ({"steps": [{"drop_rows": {"target": "*", "budget": {"unifrom": 1}}}]}, "did you mean 'uniform'"),
+        ({"steps": [{"drop_rows": {"target": "*", "budget": {"uniform": {}}}}]}, "budget uniform: .*keep"),
+        ({"steps": [{"drop_rows": {"target": "*", "budget": {"uniform": {"kep": 1}}}}]}, "did you mean 'keep'"),
+        ({"steps": [{"drop_rows": {"target": "*", "budget": {"uniform": 1.3}}}]}, r"keep must be in \(0, 1\], got 1.3"),
+        ({"steps": [{"drop_rows": {"target": "*", "budget": {"uniform": float("nan")}}}]}, "keep must be in"),
+        ({"steps": [{"drop_rows": {"target": "*", "budget": {"uniform": True}}}]}, "keep must be in"),
+        ({"steps": [{"drop_rows": {"target": "*", "budget": {"total_bytes": "1e6"}}}]}, "bytes must be a positive"),
+        (
+            {"steps": [{"drop_rows": {"target": "*", "budget": {"uniform": 0.5}, "importance": "popular"}}]},
+            "did you mean 'popularity'",
+        ),
+        (
+            {"steps": [{"drop_rows": {"target": "*", "budget": {"uniform": 0.5}, "importance": []}}]},
+            "unknown importance",
+        ),
+        ({"steps": [{"drop_axis": {"axis": "hidden", "keep": 0}}]}, "keep must be in"),
+        ({"steps": [{"drop_axis": {"axis": None, "keep": 0.5}}]}, "axis must be a pattern"),
+        ({"steps": [{"drop_fields": {"fields": "city"}}]}, "fields must be a list of names"),
+        ({"steps": [{"factorize": {"target": "*", "rank": 0}}]}, "rank must be a positive"),
+        ({"steps": [{"retrain": {"epochs": 0}}]}, "epochs must be"),
+        ({"steps": [{"retrain": {"lr": float("nan")}}]}, "lr must be"),
+        ({"steps": [{"retrain": {"lr": float("inf")}}]}, "lr must be"),
+        ({"steps": [{"retrain": {"distill": 2}}]}, r"distill must be in \[0, 1\]"),
+        ({"fingerprint": 0}, r"fingerprint must be 1\.\.16 bits or none, got 0"),
+        ({"fingerprint": True}, "fingerprint must be"),
+        ({"fingerprint": "8"}, "fingerprint must be"),
+    ],
+)
+def test_what_is_no_recipe_is_named(given, message):
+    with pytest.raises(RecpruneError, match=message) as error:
+        Recipe.from_json(given)
+    assert "\n" not in str(error.value)
+
+
+def test_a_recipe_takes_steps_only():
+    with pytest.raises(RecpruneError, match="consists of steps"):
+        Recipe(("quantize",))
+
+
+@pytest.mark.parametrize("budget", [Uniform(0.25), TotalBytes(12)])
+def test_budgets_round_trip(budget):
+    assert budget_from(json.loads(json.dumps(budget.to_json()))) == budget
+    assert set(BUDGETS) == {"uniform", "total_bytes"}
