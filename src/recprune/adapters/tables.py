@@ -91,7 +91,7 @@ class TableAdapter:
             raise RecpruneError(f"the data of this model is a LikeData, got {type(data).__name__}")
         _, train = Features.fit(data.train, data.implicit, features.settings)
         for pair in features.pairs:
-            popularity[pair] = _with_unseen(np.bincount(train.rows[pair], minlength=len(features.pairs[pair][0]) + 1))
+            popularity[pair] = _pair_reads(pair, features, train)
         return Context(popularity, trainer=_Trainer(self, model, data, train, seed), seed=seed, say=say)
 
 
@@ -100,6 +100,23 @@ def _with_unseen(counts: Array) -> Array:
     counts = np.asarray(counts).copy()
     counts[-1] = max(int((counts[:-1] == 1).sum()), int(counts[-1]), 1)
     return counts
+
+
+def _pair_reads(pair: str, features: Features, train: Encoded) -> Array:
+    """Reads of pairs, those read once told apart by how likely they come again: a busy reader, a much read author.
+
+    The reads of the rows alone would leave nine pairs of ten equal. Nothing of a label is used.
+    """
+    rows = train.rows[pair]
+    counts = np.bincount(rows, minlength=len(features.pairs[pair][0]) + 1).astype(np.float64)
+    again = np.ones(len(counts))
+    for side in pair.split(SEPARATOR):
+        of = np.zeros(len(counts), dtype=np.int64)
+        of[rows] = train.rows[side]
+        again *= np.log1p(features.readings[side][of])
+    reads = counts - 1 + np.minimum(again / 60, 1)
+    reads[-1] = (counts[:-1] == 1).sum()
+    return np.maximum(reads, 0)
 
 
 def _statistic_axes(features: Features, key: str) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,15 @@ __all__ = ["lay_out"]
 Array = npt.NDArray[Any]
 
 
-def lay_out(snapshot: Snapshot, fingerprint: int | None = None) -> tuple[Snapshot, dict[str, Vocabulary]]:
+def lay_out(
+    snapshot: Snapshot, fingerprint: int | Mapping[str, int] | None = None
+) -> tuple[Snapshot, dict[str, Vocabulary]]:
     """Renumber every axis with a vocabulary, and drop what nothing reads.
 
     Ids whose rows are stored alike (kept here, dropped there, of this group) become neighbours, so that a table says which
     rows it keeps in a few bytes; an id that reads the out-of-vocabulary row of every table leaves the vocabulary: as an
-    unknown id it reads the same rows. With `fingerprint`, ids are stored as that many bits of a hash.
+    unknown id it reads the same rows. With `fingerprint`, ids are stored as that many bits of a hash;
+    a mapping gives the bits by patterns of names, the first that matches counts.
     """
     snapshot = _without_dead(snapshot)
     weights = snapshot.weights
@@ -32,16 +37,23 @@ def lay_out(snapshot: Snapshot, fingerprint: int | None = None) -> tuple[Snapsho
         groups = _groups(tables, len(ids), keep_all=not tables or _beside_tables(weights, axis))
         listed = [ids[group] for group in groups]
         # A model that answers with ids needs the ids.
-        exact = fingerprint is None or (snapshot.graph is not None and snapshot.graph.items == axis)
+        answers = snapshot.graph is not None and snapshot.graph.items == axis
+        bits = None if answers else _bits(axis, fingerprint)
         vocabulary: Vocabulary
-        if exact:
+        if bits is None:
             vocabulary, orders = ExactVocabulary.build(listed)
         else:
-            vocabulary, orders = FingerprintVocabulary.build(listed, int(fingerprint or 0))
+            vocabulary, orders = FingerprintVocabulary.build(listed, bits)
         order = [group[chosen] for group, chosen in zip(groups, orders, strict=True)]
         vocabularies[axis] = vocabulary
         weights = weights.cut(axis, np.concatenate([*order, [len(ids)]]).astype(np.int64))
     return replace(snapshot, weights=weights, ids={}), vocabularies
+
+
+def _bits(axis: str, fingerprint: int | Mapping[str, int] | None) -> int | None:
+    if not isinstance(fingerprint, Mapping):
+        return fingerprint
+    return next((bits for pattern, bits in fingerprint.items() if fnmatchcase(axis, pattern)), None)
 
 
 def _beside_tables(weights: Weights, axis: str) -> bool:

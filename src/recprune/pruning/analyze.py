@@ -144,7 +144,10 @@ def _blocks(
     """One entry for each field and each block of columns, and one for all dense layers."""
     fields = fields_of(weights)
     taken: set[str] = set()
+    columns_of = {axis for param in weights.values() for axis in _column_axes(param)}
     for block in fields:
+        if block in columns_of and "." in block:
+            continue
         columns = {name: _columns(weights, name, block) for name, param in weights.items() if param.protected}
         names = [name for name, found in columns.items() if len(found)]
         if not names:
@@ -167,6 +170,10 @@ def _blocks(
     if rest:
         count = sum(int(np.prod(weights[n].shape)) for n in rest)
         yield {"name": "dense layers", "bytes": sum(weights[n].nbytes for n in rest), "parameters": count}
+
+
+def _column_axes(param: Param) -> list[str]:
+    return param.axes[1].split("+") if len(param.axes) == 2 else []
 
 
 def _columns(weights: Weights, name: str, block: str) -> Array:

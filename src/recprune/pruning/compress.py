@@ -84,7 +84,7 @@ class CompressedModel:
             ids = 0 if gone else len(after.vocabularies[name])
             how = f"{ids:,} of {len(vocabulary):,} ids"
             if not gone and after.vocabularies[name].spec()["vocabulary"] == "fingerprint":
-                how += f", {self.recipe.fingerprint} bits of a hash each"
+                how += f", {after.vocabularies[name].spec()['bits']} bits of a hash each"
             rows.append(
                 {"part": f"ids of {name}", "axes": [name], "shape": [len(vocabulary)], "bytes_before": start,
                  "bytes_after": stop, "how": how}

@@ -19,7 +19,8 @@ class Recipe:
     """Frozen steps, applied in their order. `Recipe.from_json(r.to_json()) == r` for every recipe.
 
     `fingerprint`: store this many bits of a hash of each id instead of the id (see FingerprintVocabulary): an unknown id
-    is then taken for a known one with probability 2**-fingerprint. None stores the ids themselves.
+    is then taken for a known one with probability 2**-fingerprint. A mapping gives the bits by patterns of axes, the first
+    that matches counts: `{"user x *": 6, "*": 8}`. None, or no match, stores the ids themselves.
 
     >>> from recprune.pruning.methods import Quantize
     >>> Recipe((Quantize("*", bits=8),)).to_json()["steps"][0]["quantize"]["bits"]
@@ -27,19 +28,24 @@ class Recipe:
     """
 
     steps: tuple[Step, ...] = ()
-    fingerprint: int | None = None
+    fingerprint: int | Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
         for step in self.steps:
             if not isinstance(step, Step):
                 raise RecpruneError(f"a recipe consists of steps ({', '.join(METHODS)}), got {step!r}")
-        if self.fingerprint is not None and not (type(self.fingerprint) is int and 1 <= self.fingerprint <= 16):
-            raise RecpruneError(f"fingerprint must be 1..16 bits or none, got {self.fingerprint!r}")
+        given = self.fingerprint
+        listed = list(given.values()) if isinstance(given, Mapping) else [] if given is None else [given]
+        if not all(type(bits) is int and 1 <= bits <= 16 for bits in listed):
+            raise RecpruneError(f"fingerprint must be 1..16 bits, by axis or for all, or none; got {given!r}")
 
     def to_json(self) -> dict[str, Any]:
         """As JSON."""
-        return {"steps": [step.to_json() for step in self.steps], "fingerprint": self.fingerprint}
+        return {
+            "steps": [step.to_json() for step in self.steps],
+            "fingerprint": dict(self.fingerprint) if isinstance(self.fingerprint, Mapping) else self.fingerprint,
+        }
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Recipe:
@@ -70,7 +76,9 @@ class Recipe:
         """A line in words for each step."""
         lines = [step.describe() for step in self.steps]
         if self.fingerprint:
-            lines.append(f"store {self.fingerprint} bits of a hash of each id in place of the id")
+            bits = self.fingerprint
+            how = ", ".join(f"{n} for {axis}" for axis, n in bits.items()) if isinstance(bits, Mapping) else str(bits)
+            lines.append(f"store bits of a hash of each id in place of the id: {how}")
         return lines
 
     def __str__(self) -> str:

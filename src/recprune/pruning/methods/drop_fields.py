@@ -53,7 +53,7 @@ class DropFields(Step):
 
 
 def fields_of(weights: Weights) -> dict[str, list[str]]:
-    """What can be dropped: for each field (`user`) and block (`user ratings`) the column axes that go with it.
+    """What can be dropped: for each field (`user`), block (`user ratings`) and column the column axes that go with it.
 
     The block of a column axis is what comes before its last dot: `user ratings.mean` belongs to `user ratings`.
     """
@@ -61,7 +61,7 @@ def fields_of(weights: Weights) -> dict[str, list[str]]:
     for param in weights.values():
         if param.protected and len(param.axes) == 2 and param.axes[1] and param.axes[0] != param.axes[1]:
             for column in param.axes[1].split("+"):
-                for name in dict.fromkeys((param.axes[0], column.rpartition(".")[0] or column)):
+                for name in dict.fromkeys((param.axes[0], column.rpartition(".")[0] or column, column)):
                     if column not in found.setdefault(name, []):
                         found[name].append(column)
     return found
