@@ -136,7 +136,8 @@ def test_fields_and_blocks():
         {"user ratings.mean": 1, "user ratings.spread": 1, "user history.count": 1},
     )  # fmt: skip
     found = fields_of(weights)
-    assert set(found) == {"user", "user id", "user ratings", "user history"}
+    assert set(found) == {"user", "user id", "user ratings", "user history", *inputs.split("+")}
+    assert found["user ratings.mean"] == ["user ratings.mean"]
     assert found["user ratings"] == ["user ratings.mean", "user ratings.spread"]
     cut = DropFields(("user ratings",))(weights, Context())
     assert {name: param.shape for name, param in cut.items()} == {"user": (3, 2), "stats": (3, 1), "w": (1, 3)}

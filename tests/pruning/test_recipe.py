@@ -110,7 +110,7 @@ def test_as_people_write_it():
         ({"steps": [{"retrain": {"lr": float("nan")}}]}, "lr must be"),
         ({"steps": [{"retrain": {"lr": float("inf")}}]}, "lr must be"),
         ({"steps": [{"retrain": {"distill": 2}}]}, r"distill must be in \[0, 1\]"),
-        ({"fingerprint": 0}, r"fingerprint must be 1\.\.16 bits or none, got 0"),
+        ({"fingerprint": 0}, r"fingerprint must be 1\.\.16 bits, by axis or for all, or none; got 0"),
         ({"fingerprint": True}, "fingerprint must be"),
         ({"fingerprint": "8"}, "fingerprint must be"),
     ],
