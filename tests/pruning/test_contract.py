@@ -5,7 +5,17 @@ import pytest
 
 from recprune.context import Context
 from recprune.pruning.budgets import TotalBytes, Uniform
-from recprune.pruning.methods import METHODS, DropAxis, DropFields, DropRows, Factorize, KeepTop, Quantize, Retrain
+from recprune.pruning.methods import (
+    METHODS,
+    Codebook,
+    DropAxis,
+    DropFields,
+    DropRows,
+    Factorize,
+    KeepTop,
+    Quantize,
+    Retrain,
+)
 from recprune.pruning.step import Step
 from recprune.testing import check_step
 from recprune.weights import Dense, Param, Weights
@@ -66,6 +76,7 @@ CASES = [
     (table_model, Quantize("*", 8)),
     (table_model, Quantize("*", 4, "per_group", 8)),
     (table_model, Quantize("*", 2, "per_tensor")),
+    (table_model, Codebook("*.factor", 4)),
     (table_model, Factorize("*.factor", 2)),
     (table_model, Retrain()),
     (item_model, DropRows("similar", Uniform(0.5))),

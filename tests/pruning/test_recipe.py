@@ -8,7 +8,17 @@ import yaml
 from recprune.errors import RecpruneError
 from recprune.pruning import Recipe
 from recprune.pruning.budgets import BUDGETS, TotalBytes, Uniform, budget_from
-from recprune.pruning.methods import METHODS, DropAxis, DropFields, DropRows, Factorize, KeepTop, Quantize, Retrain
+from recprune.pruning.methods import (
+    METHODS,
+    Codebook,
+    DropAxis,
+    DropFields,
+    DropRows,
+    Factorize,
+    KeepTop,
+    Quantize,
+    Retrain,
+)
 
 STEPS = (
     DropRows("*.factor", Uniform(0.1)),
@@ -17,6 +27,7 @@ STEPS = (
     DropFields(("city", "user ratings")),
     Quantize("*", 4, "per_group", 16),
     Quantize("*.bias", 8, "per_column"),
+    Codebook("*.factor", 6),
     Factorize("*.factor", 4),
     KeepTop("similar", 6),
     Retrain(3, 0.01, 0.0),

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from recprune.weights import Dense, LowRank, Quantized, Rows, Sparse, Stacked
+from recprune.weights import Codebook, Dense, LowRank, Quantized, Rows, Sparse, Stacked
 
 BITS = (2, 3, 4, 8)
 GRANULARITIES = ("per_tensor", "per_row", "per_column", "per_group")
@@ -61,6 +61,8 @@ def every_encoding(rows=10, columns=4):
             mask, Stacked((Dense(array[mask][:2]), Dense(array[mask][2:, :2]))), int(mask.sum()) - 1
         ),
     }
+    found["codebook"] = Codebook.encode(array, 3)
+    found["rows of a codebook"] = rows_of(array, mask, lambda d: Codebook.encode(d.values, 2))
     found["sparse"] = Sparse.from_dense(np.where(np.abs(array) > 0.7, array, 0), 8)
     found["sparse rows"] = rows_of(array, mask, lambda d: Sparse.from_dense(d.values, 3))
     for bits in BITS:

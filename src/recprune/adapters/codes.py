@@ -202,7 +202,7 @@ def _spread(packed: Tensor, bits: int) -> Tensor:
     if bits == 8:
         return packed
     if bits == 3:
-        a, b, c = packed.reshape(*packed.shape[:-1], -1, 3).unbind(-1)
+        a, b, c = packed.reshape(*packed.shape[:-1], packed.shape[-1] // 3, 3).unbind(-1)
         values = [
             a >> 5,
             a >> 2 & 7,

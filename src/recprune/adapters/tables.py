@@ -63,7 +63,9 @@ class TableAdapter:
         for pair, (left, right) in features.pairs.items():
             joined = left + "\x1f" + right
             ids[pair] = joined.to_numpy().astype(np.str_)
-        return Snapshot(Weights(params, sizes | {"logit": 1}), _graph(model), ids)
+        read = {*model.tables, *features.tables}
+        used = {axis: found for axis, found in ids.items() if axis in read}
+        return Snapshot(Weights(params, sizes | {"logit": 1}), _graph(model), used)
 
     def rebuild(self, model: TableModel, weights: Weights) -> TableModel:
         """A model of the same class over smaller tables; ids that it drops read the out-of-vocabulary row."""

@@ -1,5 +1,6 @@
 """Named arrays, and the ways to store them."""
 
+from recprune.weights.codebook import Codebook, codebook_bits
 from recprune.weights.encoding import Dense, Encoding, encoding_from
 from recprune.weights.low_rank import LowRank
 from recprune.weights.param import Param, Weights, match
@@ -9,6 +10,7 @@ from recprune.weights.sparse import Sparse
 from recprune.weights.words import in_words
 
 __all__ = [
+    "Codebook",
     "Dense",
     "Encoding",
     "Granularity",
@@ -19,6 +21,7 @@ __all__ = [
     "Sparse",
     "Stacked",
     "Weights",
+    "codebook_bits",
     "encoding_from",
     "in_words",
     "match",

@@ -1,5 +1,6 @@
 """An encoding in words, for plans and reports."""
 
+from recprune.weights.codebook import Codebook
 from recprune.weights.encoding import Dense, Encoding
 from recprune.weights.low_rank import LowRank
 from recprune.weights.quantized import Quantized
@@ -21,6 +22,8 @@ def in_words(value: Encoding) -> str:
     if isinstance(value, Quantized):
         scale = f"per {value.group} rows" if value.granularity == "per_group" else value.granularity.replace("_", " ")
         return f"{value.bits} bits {scale}"
+    if isinstance(value, Codebook):
+        return f"{value.bits} bits a row, {len(value.words)} words"
     if isinstance(value, Rows):
         return f"{int(value.mask().sum()):,} of {value.rows:,} rows, {in_words(value.inner)}"
     if isinstance(value, LowRank):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from recprune.errors import RecpruneError
 from recprune.pruning.budgets.budget import Budget
-from recprune.weights import Dense, Encoding, LowRank, Param, Quantized, Rows, Stacked
+from recprune.weights import Codebook, Dense, Encoding, LowRank, Param, Quantized, Rows, Stacked
 
 __all__ = ["TotalBytes"]
 
@@ -81,9 +81,11 @@ def _costs(value: Encoding) -> tuple[float, npt.NDArray[np.float64]]:
     if isinstance(value, Stacked):
         parts = [_costs(part) for part in value.parts]
         return sum(fixed for fixed, _ in parts), np.concatenate([cost for _, cost in parts])
-    if not isinstance(value, Dense | Quantized):
+    if not isinstance(value, Dense | Quantized | Codebook):
         raise RecpruneError(f"total_bytes cannot cut what is stored {value.kind}: its rows have no size of their own")
     empty = value.cut(0, np.zeros(0, np.int64)).nbytes
     # A last byte of codes and a last group's scale may be filled in part only.
     slack = 3 if isinstance(value, Quantized) else 0
+    if isinstance(value, Codebook):
+        slack = 1 + 2 * value.shape[1]  # the shared row may be a new word
     return float(empty + slack), np.full(value.shape[0], (value.nbytes - empty) / max(value.shape[0], 1))

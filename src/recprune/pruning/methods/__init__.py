@@ -1,5 +1,6 @@
 """What is done to weights: one verb a file."""
 
+from recprune.pruning.methods.codebook import Codebook
 from recprune.pruning.methods.drop_axis import DropAxis
 from recprune.pruning.methods.drop_fields import DropFields
 from recprune.pruning.methods.drop_rows import DropRows
@@ -9,8 +10,8 @@ from recprune.pruning.methods.quantize import Quantize
 from recprune.pruning.methods.retrain import Retrain
 from recprune.pruning.step import Step
 
-__all__ = ["METHODS", "DropAxis", "DropFields", "DropRows", "Factorize", "KeepTop", "Quantize", "Retrain"]
+__all__ = ["METHODS", "Codebook", "DropAxis", "DropFields", "DropRows", "Factorize", "KeepTop", "Quantize", "Retrain"]
 
 METHODS: dict[str, type[Step]] = {
-    step.verb: step for step in (DropRows, DropAxis, DropFields, Quantize, Factorize, KeepTop, Retrain)
+    step.verb: step for step in (DropRows, DropAxis, DropFields, Quantize, Codebook, Factorize, KeepTop, Retrain)
 }
