@@ -1,0 +1,181 @@
+"""A whole run on a small log: through the command line, as a user would."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import recprune
+from recprune.cli.main import app
+from recprune.errors import RecpruneError
+from recprune.evaluation import read_summary
+from recprune.pipeline.config import read_config
+from tests.pipeline.toy import write_log
+
+CONFIG = """
+name: toy
+data: log.yaml
+tasks:
+  like:
+    kind: like
+    min_readings: 1
+    gate: auc:0.2
+    ship: small
+    recipes:
+      small:
+        fingerprint: 8
+        steps:
+          - drop_rows: {target: "tables.*.factor", budget: {uniform: 0.5}}
+          - retrain: {epochs: 1}
+          - quantize: {target: "*", bits: 8, granularity: per_column}
+      codes:
+        steps: [{codebook: {target: "tables.*.factor", bits: 4}}]
+  next:
+    kind: next_item
+    min_reads: 3
+    l2: 5
+    gate: ndcg@10:50%
+    ship: few
+    recipes:
+      few: {steps: [{keep_top: {target: item_weights, per_column: 8}}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    write_log(folder)
+    (folder / "toy.yaml").write_text(CONFIG, encoding="utf-8")
+    result = CliRunner().invoke(app, ["run", str(folder / "toy.yaml"), "--runs", str(folder / "runs")])
+    assert result.exit_code == 0, (result.output, result.exception)
+    return folder, result.output
+
+
+def test_a_run_leaves_artifacts_a_summary_and_a_page(run):
+    folder, output = run
+    summary = read_summary(folder / "runs/toy/summary.json")
+    assert set(summary["tasks"]) == {"like", "next"}
+    for name, task in summary["tasks"].items():
+        files = list((folder / "runs/toy" / name / "artifact").iterdir())
+        assert task["size"]["compressed"]["disk_bytes"] == sum(file.stat().st_size for file in files)
+        assert task["size"]["ratio"]["disk"] > 1
+        assert task["gate"]["passed"]
+    assert summary["tasks"]["like"]["metrics"]["auc"]["original"]["value"] > 0.7
+    page = (folder / "runs/toy/report.html").read_text(encoding="utf-8")
+    assert "<html" in page
+    assert "report.html" in output
+
+
+def test_the_artifacts_answer_from_raw_ids(run):
+    folder, _ = run
+    like = recprune.load(folder / "runs/toy/like/artifact")
+    row = {"user": ["u000", "nobody"], "item": ["b00", "b01"], "author": ["author 0", None], "country": ["peru", None],
+           "age": [None, 20]}  # fmt: skip
+    scores = like.score(row)
+    assert scores.shape == (2,)
+    assert ((scores >= 0) & (scores <= 1)).all()
+    assert scores[0] > 0.5  # every third book is liked by nine readers of ten
+    nxt = recprune.load(folder / "runs/toy/next/artifact")
+    answer = nxt.top_k([["b00", "b02", "b04"], []], 5)
+    # Readers of even books read even books; nobody's history is answered by popularity, and said to be.
+    assert sum(int(book[1:]) % 2 == 0 for book in answer.ids[0]) >= 4
+    assert answer.fallback.tolist() == [False, True]
+    assert not set(answer.ids[0]) & {"b00", "b02", "b04"}
+
+
+def test_a_second_run_does_nothing_and_a_change_only_what_it_touches(run):
+    folder, _ = run
+    again = CliRunner().invoke(app, ["run", str(folder / "toy.yaml"), "--runs", str(folder / "runs")])
+    assert again.exit_code == 0
+    assert "done in" not in again.output
+    assert again.output.count("as before") >= 10
+    (folder / "gate.yaml").write_text(CONFIG.replace("auc:0.2", "auc:0"), encoding="utf-8")
+    changed = CliRunner().invoke(
+        app, ["evaluate", str(folder / "gate.yaml"), "--runs", str(folder / "runs"), "--task", "like"]
+    )
+    assert "done in" not in changed.output
+    small = CONFIG.replace("per_column: 8", "per_column: 6")
+    (folder / "recipe.yaml").write_text(small, encoding="utf-8")
+    other = CliRunner().invoke(
+        app, ["evaluate", str(folder / "recipe.yaml"), "--runs", str(folder / "runs"), "--task", "next"]
+    )
+    lines = [" ".join(line.split()) for line in other.output.splitlines()]
+    assert any("train: as before" in line for line in lines)
+    assert any("compress: done in" in line for line in lines)
+
+
+def test_what_was_killed_is_done_again(run):
+    folder, _ = run
+    stage = folder / "runs/toy/like/evaluate.json"
+    before = json.loads(stage.read_text(encoding="utf-8"))
+    stage.write_text(stage.read_text(encoding="utf-8")[:100], encoding="utf-8")
+    result = CliRunner().invoke(
+        app, ["evaluate", str(folder / "toy.yaml"), "--runs", str(folder / "runs"), "--task", "like"]
+    )
+    assert "evaluate: done in" in " ".join(result.output.split())
+    after = json.loads(stage.read_text(encoding="utf-8"))
+    assert after["result"]["metrics"] == before["result"]["metrics"]
+
+
+def test_max_drop_makes_the_exit_status_say_so(run):
+    folder, _ = run
+    base = ["evaluate", str(folder / "toy.yaml"), "--runs", str(folder / "runs"), "--task", "like"]
+    assert CliRunner().invoke(app, [*base, "--max-drop", "auc:0.5"]).exit_code == 0
+    # No model is better than itself by half: a rule of the impossible kind fails.
+    summary = read_summary(folder / "runs/toy/summary.json")
+    drop = -summary["tasks"]["like"]["metrics"]["logloss"]["difference"]["value"]
+    expected = 1 if drop < 0 else 0
+    assert CliRunner().invoke(app, [*base, "--max-drop", "logloss:0"]).exit_code == expected
+
+
+def test_analyze_prints_json(run):
+    folder, _ = run
+    result = CliRunner().invoke(app, ["analyze", str(folder / "toy.yaml"), "--runs", str(folder / "runs"), "--json"])
+    found = json.loads(result.output[result.output.index("{") :])
+    blocks = {block["name"]: block["bytes"] for block in found["like"]["blocks"]}
+    assert {"user id", "item id", "user ratings", "user history", "user x author"} <= set(blocks)
+    assert np.all(np.array(list(blocks.values())) > 0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("gate: auc:0.2", "gaet: auc:0.2", r"unknown key in .*task like: 'gaet'; did you mean 'gate'\?"),
+        ("kind: like", "kind: liek", r"'liek'; did you mean 'like'\?"),
+        ("ship: small", "ship: smal", r"unknown recipe to ship 'smal'; did you mean 'small'\?"),
+        ("drop_rows", "drop_row", r"unknown step 'drop_row'; did you mean 'drop_rows'\?"),
+        ("min_readings: 1", "min_readings: many", r"min_readings must be int, got 'many'"),
+        ("data: log.yaml", "", "lacks 'data'"),
+        ("tasks:", "tasks: [", "not valid YAML"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line_before_any_work(tmp_path, old, new, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(CONFIG.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(RecpruneError, match=message) as caught:
+        read_config(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_prints_one_line_and_status_2(tmp_path, capsys, monkeypatch):
+    from recprune.cli.main import main
+
+    monkeypatch.setattr("sys.argv", ["recprune", "run", str(tmp_path / "none.yaml")])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    out = capsys.readouterr().out
+    assert "cannot read" in out
+    assert "Traceback" not in out
+
+
+def test_a_budget_that_cannot_be_met_says_what_the_smallest_is(run, tmp_path):
+    folder, _ = run
+    text = CONFIG.replace("{uniform: 0.5}", "{total_bytes: 10}")
+    (folder / "tight.yaml").write_text(text, encoding="utf-8")
+    result = CliRunner().invoke(
+        app, ["compress", str(folder / "tight.yaml"), "--runs", str(folder / "runs"), "--task", "like"]
+    )
+    assert isinstance(result.exception, RecpruneError)
+    assert "the smallest for" in str(result.exception)
