@@ -79,13 +79,14 @@ class RunConfig:
     """A run: a log, and the tasks whose models are trained on it, made smaller and proved.
 
     `data`: `book_crossing`, `movielens_100k`, or the path of a YAML that describes a log of your own (relative to this
-    one). `seed`: of the split and of all training.
+    one). `seed`: of all training; `split_seed`: of the hash that splits the rows.
     """
 
     name: str
     data: str
     tasks: Mapping[str, TaskConfig]
     seed: int = 0
+    split_seed: int = 0
     question: str = ""
     folder: Path = field(default=Path(), compare=False)
 

@@ -47,10 +47,10 @@ class LikeTask:
 
     metric = "auc"
 
-    def __init__(self, config: LikeConfig, load: Callable[[], Log], seed: int) -> None:
+    def __init__(self, config: LikeConfig, load: Callable[[], Log], seed: int, split_seed: int = 0) -> None:
         import torch
 
-        self.config, self.load, self.seed = config, load, seed
+        self.config, self.load, self.seed, self.split_seed = config, load, seed, split_seed
         torch.set_num_threads(1)  # batches are small: a second thread costs more in waiting than it brings
 
     @cached_property
@@ -58,7 +58,7 @@ class LikeTask:
         """The split rows."""
         from recprune.recommenders.like import like_data
 
-        return like_data(self.load(), liked=self.config.liked, seed=self.seed)
+        return like_data(self.load(), liked=self.config.liked, seed=self.split_seed)
 
     @cached_property
     def settings(self) -> Any:

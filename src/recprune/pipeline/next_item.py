@@ -47,8 +47,8 @@ class NextItemTask:
 
     metric = "ndcg@10"
 
-    def __init__(self, config: NextItemConfig, load: Callable[[], Log], seed: int) -> None:
-        self.config, self.load, self.seed = config, load, seed
+    def __init__(self, config: NextItemConfig, load: Callable[[], Log], seed: int, split_seed: int = 0) -> None:
+        self.config, self.load, self.seed, self.split_seed = config, load, seed, split_seed
 
     @cached_property
     def data(self) -> Any:
@@ -56,7 +56,7 @@ class NextItemTask:
         from recprune.recommenders.next_book import next_book_data
 
         return next_book_data(
-            self.load(), fraction=self.config.hold_out, min_reads=self.config.min_reads, seed=self.seed
+            self.load(), fraction=self.config.hold_out, min_reads=self.config.min_reads, seed=self.split_seed
         )
 
     def model(self) -> Any:
@@ -139,7 +139,7 @@ class NextItemTask:
         first, second = read(folder / "original"), read(folder / "artifact")
         original, compressed = self.lists(first, "test"), self.lists(second, "test")
         say("comparing on test, 1,000 resamples of users")
-        truth = self._truth("test")
+        truth = self.truth("test")
         evaluation = compare(truth, original, compressed, METRICS, self.slices())
         with np.load(folder / "peers.npz") as stored:
             peers = {name: stored[name] for name in stored.files}
@@ -240,11 +240,12 @@ class NextItemTask:
         matrix, ids = self.data.user_items, self.data.items
         return [list(ids[matrix.indices[matrix.indptr[u] : matrix.indptr[u + 1]]]) for u in users]
 
-    def _truth(self, part: str) -> ListTruth:
+    def truth(self, part: str) -> ListTruth:
+        """What is held out in a part, over the whole catalogue."""
         _, relevant = self.data.judged(part)
         tail = popularity_thirds(self.data.counts) == 2
         return ListTruth(relevant, len(self.data.items), tail)
 
     def _judge(self, lists: Array, part: str) -> Mapping[str, float]:
-        truth = self._truth(part)
+        truth = self.truth(part)
         return {m: i.value for m, i in estimate(truth, lists, ("ndcg@10", "recall@20"), resamples=100).items()}

@@ -17,7 +17,7 @@ from recprune.evaluation import Gate, advantage, write_summary
 from recprune.pipeline.cache import Stage, digest
 from recprune.pipeline.config import LikeConfig, NextItemConfig, RunConfig, TaskConfig
 
-__all__ = ["STAGES", "Run", "Task", "load_log"]
+__all__ = ["STAGES", "Run", "Task", "load_log", "machine", "versions"]
 
 Say = Callable[[str], None]
 STAGES = ("train", "peers", "analyze", "compress", "evaluate")
@@ -78,11 +78,11 @@ class Run:
         if isinstance(config, LikeConfig):
             from recprune.pipeline.like import LikeTask
 
-            return LikeTask(config, self.log, self.config.seed)
+            return LikeTask(config, self.log, self.config.seed, self.config.split_seed)
         if isinstance(config, NextItemConfig):
             from recprune.pipeline.next_item import NextItemTask
 
-            return NextItemTask(config, self.log, self.config.seed)
+            return NextItemTask(config, self.log, self.config.seed, self.config.split_seed)
         raise RecpruneError(f"task {name!r} has a kind that nothing runs: {config.kind}")
 
     def stage(self, name: str, stage: str) -> dict[str, Any]:
@@ -115,8 +115,8 @@ class Run:
         summary: dict[str, Any] = {
             "format": 1,
             "name": self.config.name,
-            "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
-            "versions": _versions(),
+            "machine": machine(),
+            "versions": versions(),
             "seeds": [self.config.seed],
             "tasks": tasks,
             "stages": stages,
@@ -151,7 +151,7 @@ class Run:
         data = self.config.data
         path = self.config.folder / data
         stamp = [path.stat().st_mtime_ns, path.stat().st_size] if path.is_file() else []
-        return digest(stage, recprune.__version__, data, stamp, self.config.seed, values, extra)
+        return digest(stage, recprune.__version__, data, stamp, self.config.seed, self.config.split_seed, values, extra)
 
     def _data(self) -> dict[str, Any]:
         stored = Stage("data", self.folder, digest(recprune.__version__, self.config.data))
@@ -252,7 +252,13 @@ def _plan_line(line: Mapping[str, Any]) -> dict[str, Any]:
     return {**line, "kind": kind}
 
 
-def _versions() -> dict[str, str]:
+def machine() -> dict[str, Any]:
+    """What a run ran on."""
+    return {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what took part."""
     found = {"recprune": recprune.__version__, "python": platform.python_version()}
     for name in ("numpy", "torch", "polars", "scipy", "scikit-learn", "lightgbm", "implicit"):
         try:
