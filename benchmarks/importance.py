@@ -52,7 +52,7 @@ def main() -> None:
             other = f"{keep} magnitude"
             gain = differences(truth, scores[other], {"x": scores[f"{keep} {way}"]}, ["auc"])["x"]["auc"]
             rows.append(
-                {"work": f"keep {keep:.0%} of the rows by {way.replace('_', ' ')}", "ours": way, "peer": "magnitude of the row",
+                {"work": f"keep {keep:.0%} by {way.replace('_', ' ')}", "ours": way, "peer": "magnitude of the row",
                  "value": values[f"{keep} {way}"].value, "peer_value": values[other].value, "unit": "AUC",
                  "ratio": values[f"{keep} {way}"].value / values[other].value, "low": gain.low, "high": gain.high}
             )  # fmt: skip

@@ -109,8 +109,8 @@ def plot(task: dict, metric: str, path: Path) -> None:  # type: ignore[type-arg]
     path.write_text(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 380" font-family="sans-serif" font-size="11" fill="#333">'
         f'<rect width="760" height="380" fill="#fff"/>{"".join(body)}'
-        f'<text x="375" y="376" text-anchor="middle">bytes of the artifact; filled: ours, hollow: peers; height: {metric} against '
-        "the original</text></svg>\n",
+        f'<text x="375" y="376" text-anchor="middle">bytes; filled: ours, hollow: peers; height: {metric} against the '
+        "original</text></svg>\n",
         encoding="utf-8",
     )
 
