@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
+import queue
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -105,6 +109,8 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """All stages of all tasks; writes `summary.json` and gives it."""
+        about = self._data()
+        self._together()
         tasks = {name: self._summary(name) for name in self.config.tasks}
         stages = [
             {"stage": f"{name}: {stage}", "seconds": round(found.seconds, 1)}
@@ -120,12 +126,34 @@ class Run:
             "seeds": [self.config.seed],
             "tasks": tasks,
             "stages": stages,
-            "data": self._data(),
+            "data": about,
         }
         if self.config.question:
             summary["question"] = self.config.question
         write_summary(summary, self.folder / "summary.json")
         return summary
+
+    def _together(self) -> None:
+        """Tasks that are not done yet, side by side: each in a process of its own, as far as there are cores."""
+        open_ = [n for n in self.config.tasks if any(self._stage(n, stage).result() is None for stage in STAGES)]
+        workers = min(len(open_), os.cpu_count() or 1)
+        if workers < 2:
+            return
+        spawn = multiprocessing.get_context("spawn")
+        with spawn.Manager() as manager, ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+            lines = manager.Queue()
+            jobs = [pool.submit(_whole_task, self.config, self.folder.parent, name, lines) for name in open_]
+            try:
+                while not all(job.done() for job in jobs) or not lines.empty():
+                    with suppress(queue.Empty):
+                        self.say(*lines.get(timeout=0.2))
+                    for job in jobs:
+                        if job.done() and job.exception() is not None:
+                            job.result()
+            except BaseException:
+                for process in list((pool._processes or {}).values()):
+                    process.terminate()
+                raise
 
     def _config(self, name: str) -> TaskConfig:
         if name not in self.config.tasks:
@@ -213,6 +241,13 @@ class Run:
             "analysis": analysis,
             "readers": found["evaluate"]["readers"],
         }
+
+
+def _whole_task(config: RunConfig, runs: Path, name: str, lines: Any) -> None:
+    """All stages of one task, in a process of its own."""
+    run = Run(config, runs, lambda task, line: lines.put((task, line)))
+    for stage in STAGES:
+        run.stage(name, stage)
 
 
 def _note(peer: Mapping[str, Any]) -> dict[str, Any]:
