@@ -35,8 +35,10 @@ class DeepFm(TableModel):
             deep = F.dropout(F.relu(layer(deep)), self.settings.dropout, self.training)
         logit = self.output(torch.cat([*statistics, deep], dim=1))
         if factors:
-            total = torch.stack(factors).sum(0)
-            squares = torch.stack([factor.square() for factor in factors]).sum(0)
+            width = max(factor.shape[1] for factor in factors)
+            # Tables that were cut are zero in the columns that they lack.
+            wide = torch.stack([F.pad(factor, (0, width - factor.shape[1])) for factor in factors])
+            total, squares = wide.sum(0), wide.square().sum(0)
             logit = logit + 0.5 * (total.square() - squares).sum(1, keepdim=True)
         result: Tensor = logit + self.total(biases)
         return result.squeeze(1)

@@ -1,0 +1,115 @@
+"""recprune's own table models through the core: the graph scores what the module scores, cut or whole."""
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from recprune import Recipe, RecpruneError, compress
+from recprune.adapters import adapter_for
+from recprune.artifact import read
+from recprune.data import read_log
+from recprune.pruning.compress import pack
+from recprune.pruning.methods import DropFields
+from recprune.recommenders.like import LIKE, LikeSettings, features_for, like_data, train_like
+from recprune.recommenders.tables import ModelSettings
+from recprune.recommenders.training import Training, predict
+from recprune.runtime import Scorer
+from recprune.weights import Dense
+from tests.pipeline.toy import write_log
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return like_data(read_log(write_log(tmp_path_factory.mktemp("log"), users=60, items=40)))
+
+
+@pytest.fixture(scope="module", params=["dcn", "deepfm"])
+def model(request, data):
+    torch.set_num_threads(1)
+    features = features_for(LIKE.features, data.train, 8.0)
+    settings = LikeSettings(
+        request.param, features, ModelSettings(width=4, min_readings=3, deep=(8,)), Training(epochs=2)
+    )
+    return train_like(data, settings).model.eval()
+
+
+def module_scores(model, data):
+    return predict(model, model.features.encode(data.test))
+
+
+def test_the_graph_scores_what_the_module_scores(model, data):
+    artifact = pack(adapter_for(model).read(model), Recipe())
+    np.testing.assert_allclose(Scorer(artifact).score(data.test), module_scores(model, data), atol=1e-6)
+
+
+RECIPES = {
+    "rows": [{"drop_rows": {"target": "tables.*", "budget": {"uniform": 0.4}}}],
+    "rows and bits": [
+        {"drop_rows": {"target": "tables.*.factor,statistics.user x author", "budget": {"uniform": 0.4}}},
+        {"quantize": {"target": "*", "bits": 4, "granularity": "per_column"}},
+    ],
+    "codes": [{"codebook": {"target": "tables.*,statistics.*", "bits": 3}}],
+    "rank": [{"factorize": {"target": "tables.*.factor", "rank": 2}}],
+    "field": [{"drop_fields": {"fields": ["author"]}}],
+    "block": [{"drop_fields": {"fields": ["user ratings", "item history.count"]}}],
+    "neurons": [{"drop_axis": {"axis": "deep*", "keep": 0.5}}],
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_artifact_and_rebuilt_module_agree(model, data, recipe, tmp_path):
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    small = compress(model, Recipe.from_json({"steps": RECIPES[recipe]}), data)
+    assert type(small.model) is type(model)
+    assert small.compression_ratio > 1
+    small.save(tmp_path / "artifact")
+    scores = Scorer(read(tmp_path / "artifact")).score(data.test)
+    np.testing.assert_allclose(scores, module_scores(small.model, data), atol=1e-5)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_dropped_field_is_a_field_of_zeros(model, data):
+    adapter = adapter_for(model)
+    weights = adapter.read(model).weights
+    zeroed = weights
+    for name in weights.tables("author"):
+        zeroed = zeroed.replace(name, Dense(np.zeros(weights[name].shape, np.float32)))
+    cut = DropFields(("author",))(weights, adapter.context(model, None, 0, lambda line: None))
+    wanted = module_scores(adapter.rebuild(model, zeroed), data)
+    np.testing.assert_allclose(module_scores(adapter.rebuild(model, cut), data), wanted, atol=1e-5)
+    graph = pack(adapter.read(model).with_weights(cut), Recipe()).graph
+    assert "statistics.author" not in graph.params
+    assert "author" not in graph.vocabularies
+
+
+def test_retraining_never_makes_validation_worse(model, data):
+    recipe = Recipe.from_json({"steps": [*RECIPES["rows"], {"retrain": {"epochs": 2}}]})
+    plain = compress(model, Recipe.from_json({"steps": RECIPES["rows"]}), data)
+    tuned = compress(model, recipe, data)
+    labels = data.labels["valid"]
+
+    def loss(module):
+        scores = np.clip(predict(module, module.features.encode(data.valid)), 1e-7, 1 - 1e-7)
+        return -np.mean(np.log(np.where(labels > 0.5, scores, 1 - scores)))
+
+    assert loss(tuned.model) <= loss(plain.model) + 1e-6
+    assert tuned.size_bytes == plain.size_bytes
+
+
+def test_reads_of_pairs_use_no_label(model, data):
+    adapter = adapter_for(model)
+    flipped = data.train.with_columns(rating=11 - pl.col("rating"))
+    other = type(data)(flipped, data.valid, data.test, data.implicit, data.labels)
+    first, second = (adapter.context(model, d, 0, lambda line: None).popularity for d in (data, other))
+    assert set(first) == set(second)
+    assert all(np.array_equal(first[axis], second[axis]) for axis in first)
+    pair = first["user x author"]
+    # A pair that was read twice is kept before any that was read once.
+    assert np.diff(np.sort(pair[:-1])).max() <= pair.max()
+    assert (pair >= 0).all()
+
+
+def test_other_data_is_refused(model):
+    with pytest.raises(RecpruneError, match="is a LikeData, got dict"):
+        compress(model, Recipe(), {})
