@@ -191,10 +191,25 @@ class LikeTask:
             "differences": {name: {m: i.to_json() for m, i in d.items()} for name, d in points.items()},
             "scoring": scoring,
             "readers": self.readers(originals, shipped),
+            "notes": self.notes(),
         }
         scores = {"original": original, "compressed": compressed, **others}
         np.savez(folder / "test_scores.npz", **scores)  # type: ignore[arg-type]
         return found, ["test_scores.npz"]
+
+    def notes(self) -> list[str]:
+        """What a reader of the result should know of the test."""
+        train, test = self.data.train, self.data.test
+        found = []
+        for key, what in (("item", "book"), ("user", "reader")):
+            known = test[key].is_in(train[key].unique().to_list()).mean()
+            found.append(f"{1 - float(known or 0):.1%} of the test rows have a {what} that training never saw.")
+        bits = self.config.recipes[self.config.ship].fingerprint
+        if bits:
+            found.append(
+                "Ids are stored as hashes: an unknown id is now and then taken for a known one, and that is counted here."
+            )
+        return found
 
     def slices(self) -> list[Any]:
         """Items by training count, users by activity, readers by country and age group."""

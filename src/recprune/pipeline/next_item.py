@@ -167,6 +167,7 @@ class NextItemTask:
             "differences": {name: {m: i.to_json() for m, i in d.items()} for name, d in points.items()},
             "scoring": scoring,
             "readers": self.readers(original, compressed),
+            "notes": self.notes(),
         }
         np.savez(folder / "test_lists.npz", original=original, compressed=compressed, **others)  # type: ignore[arg-type]
         return found, ["test_lists.npz"]
@@ -188,6 +189,20 @@ class NextItemTask:
                 found[start + i, : len(ids)] = rows[at : at + len(ids)].to_numpy()
                 at += len(ids)
         return found
+
+    def notes(self) -> list[str]:
+        """What a reader of the result should know of the test."""
+        _, relevant = self.data.judged("test")
+        held = np.concatenate(relevant)
+        outside = float((held >= self.data.catalogue).mean())
+        tail = popularity_thirds(self.data.counts) == 2
+        reach = int((tail[: self.data.catalogue]).sum())
+        return [
+            f"{outside:.1%} of the held-out books have fewer than {self.config.min_reads} training readers; no model here "
+            "recommends them, and they count as misses of all.",
+            f"Of the {int(tail.sum()):,} books of the tail {reach:,} are in the catalogue of {self.data.catalogue:,}, so tail "
+            "recall is bounded for every model restricted to it, the original too.",
+        ]
 
     def slices(self) -> list[Any]:
         """Items by training count; readers by activity and country."""

@@ -240,6 +240,7 @@ class Run:
             "sensitivity": found["analyze"]["sensitivity"],
             "analysis": analysis,
             "readers": found["evaluate"]["readers"],
+            "notes": found["evaluate"]["notes"],
         }
 
 
