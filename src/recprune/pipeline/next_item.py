@@ -200,7 +200,7 @@ class NextItemTask:
         return [
             f"{outside:.1%} of the held-out books have fewer than {self.config.min_reads} training readers; no model here "
             "recommends them, and they count as misses of all.",
-            f"Of the {int(tail.sum()):,} books of the tail {reach:,} are in the catalogue of {self.data.catalogue:,}, so tail "
+            f"Of the {int(tail.sum()):,} books of the tail {reach:,} are in the catalogue of {self.data.catalogue:,}: tail "
             "recall is bounded for every model restricted to it, the original too.",
         ]
 
