@@ -40,6 +40,7 @@ Array = npt.NDArray[Any]
 METRICS = ("ndcg@10", "recall@20", "mrr@20", "tail_recall@20", "coverage@20")
 _K = 20
 _BLOCK = 512
+_VALID = 5000  # readers that choices on validation are judged on
 
 
 class NextItemTask:
@@ -89,7 +90,7 @@ class NextItemTask:
 
         found: dict[str, Any] = {}
         lists: dict[str, Array] = {}
-        users, _ = self.data.judged("test")
+        users, _ = self._judged("test")
         for peer in next_item_peers(self.data, users, _K, self.config.l2, say):
             lists[peer.name] = peer.lists
             found[peer.name] = {"disk_bytes": peer.disk_bytes, "note": peer.note, "frontier": peer.trained_small}
@@ -150,7 +151,7 @@ class NextItemTask:
         }
         judged = ("ndcg@10", "recall@20", "tail_recall@20")
         points = differences(truth, original, {**others, **peers}, judged)
-        histories = self._histories(self.data.judged("test")[0][:200])
+        histories = self._histories(self._judged("test")[0][:200])
         scorers = Scorer(first), Scorer(second)
         scoring = side_by_side(
             lambda i: scorers[0].top_k([histories[i % len(histories)]], 10),
@@ -174,16 +175,15 @@ class NextItemTask:
 
     def lists(self, artifact: Artifact, part: str) -> npt.NDArray[np.int64]:
         """Ranked lists of item rows, (users, 20), -1 where there are fewer, for the readers judged in a part."""
-        users, _ = self.data.judged(part)
+        users, _ = self._judged(part)
         scorer = Scorer(artifact)
         found = np.full((len(users), _K), -1, dtype=np.int64)
         row_of = pl.DataFrame({"id": self.data.items.astype(str)}).with_row_index("row")
         for start in range(0, len(users), _BLOCK):
             answer = scorer.top_k(self._histories(users[start : start + _BLOCK]), _K)
             flat = np.concatenate(answer.ids) if len(answer.ids) else np.zeros(0, str)
-            rows = pl.DataFrame({"id": flat.astype(str)}).join(row_of, on="id", how="left", maintain_order="left")[
-                "row"
-            ]
+            asked = pl.DataFrame({"id": flat.astype(str)})
+            rows = asked.join(row_of, on="id", how="left", maintain_order="left")["row"]
             at = 0
             for i, ids in enumerate(answer.ids):
                 found[start + i, : len(ids)] = rows[at : at + len(ids)].to_numpy()
@@ -192,7 +192,7 @@ class NextItemTask:
 
     def notes(self) -> list[str]:
         """What a reader of the result should know of the test."""
-        _, relevant = self.data.judged("test")
+        _, relevant = self._judged("test")
         held = np.concatenate(relevant)
         outside = float((held >= self.data.catalogue).mean())
         tail = popularity_thirds(self.data.counts) == 2
@@ -206,7 +206,7 @@ class NextItemTask:
 
     def slices(self) -> list[Any]:
         """Items by training count; readers by activity and country."""
-        users, _ = self.data.judged("test")
+        users, _ = self._judged("test")
         counts = np.diff(self.data.user_items.indptr)[users]
         parts = [*by_popularity(self.data.counts), *by_activity(counts)]
         log = self.load()
@@ -218,7 +218,7 @@ class NextItemTask:
 
     def readers(self, original: Array, compressed: Array, count: int = 10, best: int = 5) -> list[dict[str, Any]]:
         """Readers of the test with what both models recommend; right guesses are marked."""
-        users, relevant = self.data.judged("test")
+        users, relevant = self._judged("test")
         names = {str(row["item"]): row for row in self.load().items.iter_rows(named=True)} if self._titled else {}
         found = []
         chosen = [
@@ -257,9 +257,15 @@ class NextItemTask:
 
     def truth(self, part: str) -> ListTruth:
         """What is held out in a part, over the whole catalogue."""
-        _, relevant = self.data.judged(part)
+        _, relevant = self._judged(part)
         tail = popularity_thirds(self.data.counts) == 2
         return ListTruth(relevant, len(self.data.items), tail)
+
+    def _judged(self, part: str) -> tuple[Array, list[Array]]:
+        """Readers with something held out; for choices on validation the first few thousand are enough."""
+        users, relevant = self.data.judged(part)
+        many = _VALID if part == "valid" else len(users)
+        return users[:many], relevant[:many]
 
     def _judge(self, lists: Array, part: str) -> Mapping[str, float]:
         truth = self.truth(part)
