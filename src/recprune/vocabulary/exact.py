@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.errors import RecpruneError
-from recprune.vocabulary.keys import MAX_BYTES, as_text, find, id_keys
+from recprune.vocabulary.keys import MAX_BYTES, Keys, id_keys
 
 __all__ = ["ExactVocabulary"]
 
@@ -21,12 +21,12 @@ _WINDOW = 1 << 23
 
 @dataclass(frozen=True, eq=False)
 class ExactVocabulary:
-    """Ids in groups, sorted within each; stored as xz of the sorted ids, searched as fixed-width bytes in memory.
+    """Ids in groups, sorted within each; stored as xz of the sorted ids, searched as bytes in memory.
 
     A group is the ids whose rows are stored alike (see artifact.layout); its rows are neighbours.
     """
 
-    groups: tuple[Array, ...]
+    groups: tuple[Any, ...]
 
     @classmethod
     def build(cls, groups: list[Array]) -> tuple[ExactVocabulary, list[npt.NDArray[np.int64]]]:
@@ -38,7 +38,7 @@ class ExactVocabulary:
             return cls(()), []
         keys = np.split(id_keys(np.concatenate(groups)), np.cumsum([len(group) for group in groups])[:-1])
         orders = [np.argsort(group, kind="stable") for group in keys]
-        return cls(tuple(_narrow(group[order]) for group, order in zip(keys, orders, strict=True))), orders
+        return cls(tuple(group[order] for group, order in zip(keys, orders, strict=True))), orders
 
     def __post_init__(self) -> None:
         for group in self.groups:
@@ -46,6 +46,7 @@ class ExactVocabulary:
                 raise RecpruneError(f"a vocabulary holds ids as bytes or int64, got {group.dtype}")
             if (group[1:] <= group[:-1]).any():
                 raise RecpruneError("a vocabulary's ids are not sorted, or one is there twice")
+        object.__setattr__(self, "groups", tuple(Keys(group) for group in self.groups))
 
     def __len__(self) -> int:
         return sum(len(group) for group in self.groups)
@@ -55,15 +56,18 @@ class ExactVocabulary:
         rows = np.full(len(values), len(self), dtype=np.int64)
         start = 0
         for group in self.groups:
-            at = find(group, values)
+            at = group.find(values)
             rows = np.where(at >= 0, start + at, rows)
             start += len(group)
         return rows
 
     def ids(self) -> Array:
         """All ids in row order, as text or integers."""
-        parts = [as_text(group) if group.dtype.kind == "S" else group for group in self.groups]
-        return np.concatenate(parts) if parts else np.zeros(0, np.str_)
+        if self.spec()["type"] == "integer":
+            return np.array([value for group in self.groups for value in group.listed()], dtype=np.int64)
+        return np.array(
+            [key.decode("utf-8", "surrogatepass") for group in self.groups for key in group.listed()], np.str_
+        )
 
     @property
     def resident_bytes(self) -> int:
@@ -75,10 +79,10 @@ class ExactVocabulary:
         found = {}
         for i, group in enumerate(self.groups):
             if group.dtype.kind == "S":
-                raw = b"\n".join(group.tolist())
+                raw = b"\n".join(group.listed())
             else:
                 # Differences of sorted integers, the lowest bytes of all first: long runs of zeros.
-                steps = np.diff(group, prepend=np.int64(0))
+                steps = np.diff(np.array(group.listed(), dtype=np.int64), prepend=np.int64(0))
                 raw = steps.view(np.uint8).reshape(-1, 8).T.tobytes()
             # A window no larger than the ids: the default one costs 60 ms for each small group.
             window = min(max(4096, len(raw)), _WINDOW)
@@ -111,13 +115,6 @@ class ExactVocabulary:
 
 
 _FILTER = {"id": lzma.FILTER_LZMA2, "preset": 6}
-
-
-def _narrow(group: Array) -> Array:
-    """No wider than the group's own longest id."""
-    if group.dtype.kind != "S" or not len(group):
-        return group
-    return group.astype(f"S{max(1, int(np.char.str_len(group).max()))}")
 
 
 def _raw(packed: Array, limit: int) -> bytes:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from recprune.errors import RecpruneError
 
-__all__ = ["MAX_BYTES", "as_bytes", "as_integers", "as_text", "find", "id_keys", "missing", "pair_keys"]
+__all__ = ["MAX_BYTES", "Keys", "as_bytes", "as_integers", "as_text", "find", "id_keys", "missing", "pair_keys"]
 
 Array = npt.NDArray[Any]
 MAX_BYTES = 1024  # of an id in UTF-8
@@ -122,3 +122,59 @@ def pair_keys(left: Array | Sequence[Any], right: Array | Sequence[Any]) -> npt.
     ['u1\\x1fa']
     """
     return np.char.add(np.char.add(as_text(left), "\x1f"), as_text(right))
+
+
+class Keys:
+    """Sorted ids, searched in place: those of like length together, so that one long title does not widen all of them.
+
+    >>> keys = Keys(np.array([b"a", b"b", b"longer than eight"]))
+    >>> keys.find(["b", "longer than eight", "longer"]).tolist(), keys.nbytes
+    ([1, 2, -1], 60)
+    """
+
+    def __init__(self, ids: Array) -> None:
+        self.dtype = ids.dtype
+        self.size = len(ids)
+        self._classes: list[tuple[int, int, Array, npt.NDArray[np.int32]]] = []
+        if ids.dtype.kind != "S":
+            self._classes.append((0, 0, ids, np.arange(len(ids), dtype=np.int32)))
+            return
+        length = np.char.str_len(ids) if len(ids) else np.zeros(0, np.int64)
+        low, width = 0, 8
+        while low <= int(length.max(initial=-1)):
+            rows = np.flatnonzero((length >= low) & (length <= width)).astype(np.int32)
+            if len(rows):
+                self._classes.append((low, width, ids[rows].astype(f"S{max(width, 1)}"), rows))
+            low, width = width + 1, 2 * width
+
+    def __len__(self) -> int:
+        return self.size
+
+    def find(self, values: Array | Sequence[Any]) -> npt.NDArray[np.int64]:
+        """Place of each id in the sorted order; -1 for an unknown one."""
+        if self.dtype.kind != "S":
+            return find(self._classes[0][2], values)
+        wanted = as_bytes(values)
+        found = np.full(len(wanted), -1, dtype=np.int64)
+        length = np.char.str_len(wanted) if len(wanted) else np.zeros(0, np.int64)
+        for low, width, keys, rows in self._classes:
+            mine = np.flatnonzero((length >= low) & (length <= width))
+            if len(mine):
+                at = find(keys, wanted[mine].astype(keys.dtype))
+                found[mine] = np.where(at >= 0, rows[at], -1)
+        return found
+
+    def listed(self) -> list[Any]:
+        """All ids in their order, bytes or integers."""
+        if self.dtype.kind != "S":
+            return list(self._classes[0][2].tolist())
+        ids: list[Any] = [b""] * self.size
+        for _, _, keys, rows in self._classes:
+            for row, key in zip(rows.tolist(), keys.tolist(), strict=True):
+                ids[row] = key
+        return ids
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return sum(keys.nbytes + (rows.nbytes if self.dtype.kind == "S" else 0) for _, _, keys, rows in self._classes)
