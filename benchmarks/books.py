@@ -9,13 +9,16 @@ over the seeds; `advantage` is the bytes of the smallest peer at equal quality o
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from recprune.evaluation import ListTruth, RowTruth, advantage, compare, differences, estimate
-from recprune.pipeline.config import read_config
+from recprune.pipeline.config import RunConfig, read_config
 from recprune.pipeline.like import METRICS, LikeTask
 from recprune.pipeline.next_item import METRICS as LIST_METRICS
 from recprune.pipeline.run import Run, machine, versions
@@ -44,6 +47,10 @@ def main() -> None:
         )
         for seed in SEEDS
     }
+    jobs = [(seed, name) for seed in SEEDS for name in tasks if name in SMALLER or seed == SEEDS[0]]
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
+        for job in [pool.submit(stages_of, runs[seed].config, name) for seed, name in jobs]:
+            job.result()
     found = {name: over_seeds(name, runs) for name in tasks}
     result = {"format": 1, "machine": machine(), "versions": versions(), "seeds": list(SEEDS), "tasks": found}
     out = ROOT / "results" / "books.json"
@@ -55,13 +62,20 @@ def main() -> None:
             print("  advantage", entry)
 
 
+STAGES = ("train", "peers", "compress", "evaluate")
+
+
+def stages_of(config: RunConfig, name: str) -> None:
+    """The stages of one task and seed, in a process of its own."""
+    run = Run(config, ROOT.parent / "runs", lambda task, line: print(config.seed, task, line, flush=True))
+    for stage in STAGES:
+        run.stage(name, stage)
+
+
 def over_seeds(name: str, runs: dict[int, Run]) -> dict[str, object]:
     """One task's result over all seeds (one is enough for models that are fitted in closed form)."""
     seeds = [seed for seed in runs if name in SMALLER or seed == SEEDS[0]]
-    stages = {
-        seed: {stage: runs[seed].stage(name, stage) for stage in ("train", "peers", "compress", "evaluate")}
-        for seed in seeds
-    }
+    stages = {seed: {stage: runs[seed].stage(name, stage) for stage in STAGES} for seed in seeds}
     first, task = stages[seeds[0]], runs[seeds[0]].task(name)
     files = "test_scores.npz" if isinstance(task, LikeTask) else "test_lists.npz"
     scores: dict[str, list[np.ndarray]] = {}
@@ -92,6 +106,8 @@ def over_seeds(name: str, runs: dict[int, Run]) -> dict[str, object]:
     frontier = []
     for key, of in points.items():
         ours = key in config.recipes
+        if not ours and not first["peers"][key]["frontier"]:
+            continue
         size = (
             (lambda s, key=key: s["compress"][key]["size"]["disk_bytes"])
             if ours

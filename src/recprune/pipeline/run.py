@@ -269,7 +269,7 @@ def _frontier(config: TaskConfig, found: Mapping[str, Any]) -> list[dict[str, An
         point = {"name": name, "kind": "ours", "disk_bytes": size["disk_bytes"], "differences": differences}
         points.append(point | {"weights_bytes": size["weights_bytes"], "chosen": name == config.ship})
     for name, peer in found["peers"].items():
-        if peer["disk_bytes"]:
+        if peer["frontier"]:
             points.append({"name": name, "kind": "peer", "disk_bytes": peer["disk_bytes"], "differences": first[name]})
     return points
 
