@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["hash64", "pack", "packed_bytes", "unpack"]
+__all__ = ["fnv64", "hash64", "mix64", "pack", "packed_bytes", "unpack"]
 
 Array = npt.NDArray[Any]
 _FNV_OFFSET = np.uint64(0xCBF29CE484222325)
 _FNV_PRIME = np.uint64(0x100000001B3)
+_FEW = 16
 _PART = 1 << 20
 
 
@@ -61,16 +62,36 @@ def hash64(values: Array, seed: int = 0) -> npt.NDArray[np.uint64]:
     Integers are hashed as their decimal digits, so that 7 and "7" are one id. Zero bytes do not count (numpy pads with
     them). Source: Fowler, Noll, Vo; Steele et al. 2014 (splitmix64).
     """
+    return mix64(fnv64(values), seed)
+
+
+def fnv64(values: Array) -> npt.NDArray[np.uint64]:
+    """The first half of `hash64`, which does not depend on the seed: FNV-1a over the UTF-8 bytes of each text."""
     array = np.asarray(values)
     if array.dtype.kind != "S":
         array = np.char.encode(array.astype(np.str_), "utf-8", "surrogatepass")
+    if len(array) <= _FEW:  # one request: plain integers are quicker than arrays of one
+        return np.array([_fnv(text) for text in array.tolist()], dtype=np.uint64)
     letters = np.ascontiguousarray(array).view(np.uint8).reshape(len(array), max(array.dtype.itemsize, 1))
     state = np.full(len(array), _FNV_OFFSET, dtype=np.uint64)
     for column in letters.T:
         state = np.where(column != 0, (state ^ column) * _FNV_PRIME, state)
-    with np.errstate(over="ignore"):
-        mixed = state + np.uint64(0x9E3779B97F4A7C15) * np.uint64(2 * seed + 1)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        result: npt.NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
+    return state
+
+
+def _fnv(text: bytes) -> int:
+    state = int(_FNV_OFFSET)
+    for letter in text:
+        if letter:
+            state = (state ^ letter) * int(_FNV_PRIME) & 0xFFFFFFFFFFFFFFFF
+    return state
+
+
+def mix64(state: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
+    """The second half of `hash64`: the finalizer of splitmix64, another for every seed."""
+    step = np.uint64(0x9E3779B97F4A7C15 * (2 * seed + 1) & 0xFFFFFFFFFFFFFFFF)
+    mixed = state + step
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    result: npt.NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
     return result

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recprune.bits import hash64, pack, packed_bytes, unpack
+from recprune.bits import fnv64, mix64, pack, packed_bytes, unpack
 from recprune.errors import RecpruneError
 from recprune.vocabulary.keys import as_bytes, id_keys
 
@@ -46,7 +46,7 @@ class FingerprintVocabulary:
             id_keys(np.concatenate(groups))
         orders, lows, highs = [], [], []
         for i, group in enumerate(groups):
-            place, low = _hashed(group, i, len(group), bits)
+            place, low = _placed(fnv64(group), i, len(group), bits)
             unique, first = np.unique(place << bits | low, return_index=True)
             orders.append(first.astype(np.int64))
             lows.append(pack(unique & ((1 << bits) - 1), bits))
@@ -84,14 +84,14 @@ class FingerprintVocabulary:
     def lookup(self, values: Array) -> npt.NDArray[np.int64]:
         """The row of each id; row `len(self)` for an unknown one."""
         rows = np.full(len(values), len(self), dtype=np.int64)
-        keys = as_bytes(values)
+        hashed = fnv64(as_bytes(values))
         starts: tuple[Array, ...] = self._starts  # type: ignore[attr-defined]
         row = 0
         for i, count in enumerate(self.counts):
             open_ = np.flatnonzero(rows == len(self))
             for begin in range(0, len(open_) if count else 0, _CHUNK):
                 part = open_[begin : begin + _CHUNK]
-                place, low = _hashed(keys[part], i, count, self.bits)
+                place, low = _placed(hashed[part], i, count, self.bits)
                 at, stop = _run(self.high[i], starts[i], place)
                 while len(part):
                     inside = at < stop
@@ -130,12 +130,14 @@ def _check_bits(bits: int) -> None:
         raise RecpruneError(f"fingerprint bits must be 1..16, got {bits!r}")
 
 
-def _hashed(values: Array, group: int, places: int, bits: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Place and low bits of each id."""
-    hashed = hash64(values, seed=group)
+def _placed(
+    hashed: npt.NDArray[np.uint64], group: int, places: int, bits: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Place and low bits of each id in a group."""
+    mixed = mix64(hashed, group)
     # A multiply-shift spreads the upper half evenly over any number of places (Lemire 2019).
-    place = ((hashed >> np.uint64(32)) * np.uint64(places)) >> np.uint64(32)
-    return place.astype(np.int64), (hashed & np.uint64((1 << bits) - 1)).astype(np.int64)
+    place = ((mixed >> np.uint64(32)) * np.uint64(places)) >> np.uint64(32)
+    return place.astype(np.int64), (mixed & np.uint64((1 << bits) - 1)).astype(np.int64)
 
 
 def _run(high: npt.NDArray[np.uint8], starts: Array, place: Array) -> tuple[Array, Array]:
