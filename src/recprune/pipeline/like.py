@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from recprune.adapters import adapter_for
-from recprune.artifact import read, write
+from recprune.artifact import Artifact, read, write
 from recprune.artifact.files import write_bytes
 from recprune.data import Log
 from recprune.evaluation import (
@@ -23,20 +23,17 @@ from recprune.evaluation import (
     by_age,
     by_group,
     by_popularity,
-    compare,
-    differences,
-    estimate,
 )
 from recprune.pipeline.config import LikeConfig
+from recprune.pipeline.shared import Say, Stored, judge_all, try_recipes
 from recprune.pipeline.timing import side_by_side
 from recprune.pruning.analyze import Probe, analyze
-from recprune.pruning.compress import apply, pack
+from recprune.pruning.compress import pack
 from recprune.pruning.recipe import Recipe
 from recprune.runtime import Scorer
 
 __all__ = ["LikeTask"]
 
-Say = Callable[[str], None]
 Array = npt.NDArray[Any]
 METRICS = ("auc", "gauc", "logloss", "calibration_error")
 _PROBED = 10_000  # validation rows that each cut of `analyze` is judged on
@@ -70,7 +67,7 @@ class LikeTask:
         sizes = replace(base.sizes, width=self.config.width, min_readings=self.config.min_readings)
         return replace(base, model=self.config.model, sizes=sizes, features=features)
 
-    def train(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+    def train(self, folder: Path, say: Say) -> Stored:
         """Train the original; write its artifact (an empty recipe) and its state."""
         from recprune.recommenders.like import train_like
 
@@ -112,7 +109,7 @@ class LikeTask:
         model.load_state_dict(load((folder / "model.safetensors").read_bytes()))
         return model.eval()
 
-    def peers(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+    def peers(self, folder: Path, say: Say) -> Stored:
         """Scores of the peers on test, kept for the comparison."""
         from recprune.recommenders.peers import like_peers
 
@@ -124,7 +121,7 @@ class LikeTask:
         np.savez(folder / "peers.npz", **scores)  # type: ignore[arg-type]
         return found, ["peers.npz"]
 
-    def analyze(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+    def analyze(self, folder: Path, say: Say) -> Stored:
         """What is redundant in the original, measured on validation."""
         model = self.model(folder)
         adapter = adapter_for(model)
@@ -137,64 +134,39 @@ class LikeTask:
         )
         return analyze(snapshot, context, probe).to_json(), []
 
-    def compress(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
-        """Every recipe; the one to ship becomes `artifact`, the others lie in `tried/`."""
-        model = self.model(folder)
-        adapter = adapter_for(model)
-        snapshot, context = adapter.read(model), adapter.context(model, self.data, self.seed, say)
-        found = {}
-        for name, recipe in self.config.recipes.items():
-            say(f"recipe {name}")
-            compressed = apply(snapshot, recipe, context, adapter, model)
-            target = folder / ("artifact" if name == self.config.ship else f"tried/{name}")
-            size = compressed.save(target, {"recipe": name})
-            scores = Scorer(read(target)).score(self.data.valid)
-            valid = auc(self.data.labels["valid"], scores)
-            found[name] = {"size": size, "plan": compressed.plan, "valid": {"auc": valid}}
-            say(f"{name}: {size['disk_bytes']:,} bytes, validation AUC {valid:.4f}")
-        tried = [f"tried/{name}" for name in self.config.recipes if name != self.config.ship]
-        return found, ["artifact", *tried]
+    def compress(self, folder: Path, say: Say) -> Stored:
+        """Every recipe, judged on validation."""
 
-    def evaluate(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        def judge(artifact: Artifact) -> dict[str, float]:
+            return {"auc": auc(self.data.labels["valid"], Scorer(artifact).score(self.data.valid))}
+
+        return try_recipes(self.config, self.model(folder), self.data, folder, self.seed, say, judge)
+
+    def evaluate(self, folder: Path, say: Say) -> Stored:
         """Original and compressed on the same test rows, peers and other recipes beside them."""
-        test, labels = self.data.test, self.data.labels["test"]
-        truth = RowTruth(labels, test["user"].to_numpy())
-        originals, shipped = Scorer(read(folder / "original")), Scorer(read(folder / "artifact"))
-        original, compressed = originals.score(test), shipped.score(test)
-        say("comparing on test, 1,000 resamples of users")
-        evaluation = compare(truth, original, compressed, METRICS, self.slices())
-        with np.load(folder / "peers.npz") as stored:
-            peers = {name: stored[name] for name in stored.files}
-        others = {
-            name: Scorer(read(folder / "tried" / name)).score(test)
-            for name in self.config.recipes
-            if name != self.config.ship
-        }
-        points = differences(truth, original, {**others, **peers}, ("auc",))
-        row = {name: test[name].to_numpy() for name in originals.columns}
-        one = [
-            {name: values[i : i + 1] for name, values in row.items()}
-            for i in range(0, len(test), max(1, len(test) // 200))
-        ]
-        scoring = side_by_side(
-            lambda i: originals.score(one[i % len(one)]),
+        test = self.data.test
+        truth = RowTruth(self.data.labels["test"], test["user"].to_numpy())
+        found, scores = judge_all(
+            self.config,
+            folder,
+            truth,
+            lambda artifact: Scorer(artifact).score(test),
+            METRICS,
+            ("auc", "gauc"),
+            self.slices(),
+            say,
+        )
+        np.savez(folder / "test_scores.npz", **scores)  # type: ignore[arg-type]
+        original, shipped = Scorer(read(folder / "original")), Scorer(read(folder / "artifact"))
+        row = {name: test[name].to_numpy() for name in original.columns}
+        step = max(1, len(test) // 200)
+        one = [{name: values[i : i + 1] for name, values in row.items()} for i in range(0, len(test), step)]
+        found["scoring"] = side_by_side(
+            lambda i: original.score(one[i % len(one)]),
             lambda i: shipped.score(one[i % len(one)]),
             "one row from raw ids, numpy runtime, one thread",
         )
-        found = {
-            **evaluation.to_json(),
-            "worse": evaluation.worse(),
-            "peers": {
-                name: {m: i.to_json() for m, i in estimate(truth, p, ("auc", "gauc")).items()}
-                for name, p in peers.items()
-            },
-            "differences": {name: {m: i.to_json() for m, i in d.items()} for name, d in points.items()},
-            "scoring": scoring,
-            "readers": self.readers(originals, shipped),
-            "notes": self.notes(),
-        }
-        scores = {"original": original, "compressed": compressed, **others}
-        np.savez(folder / "test_scores.npz", **scores)  # type: ignore[arg-type]
+        found |= {"readers": self.readers(original, shipped), "notes": self.notes()}
         return found, ["test_scores.npz"]
 
     def notes(self) -> list[str]:

@@ -20,22 +20,20 @@ from recprune.evaluation import (
     by_activity,
     by_group,
     by_popularity,
-    compare,
-    differences,
     estimate,
     popularity_thirds,
 )
 from recprune.pipeline.config import NextItemConfig
+from recprune.pipeline.shared import Say, Stored, judge_all, try_recipes
 from recprune.pipeline.timing import side_by_side
 from recprune.pruning.analyze import analyze
-from recprune.pruning.compress import apply, pack
+from recprune.pruning.compress import pack
 from recprune.pruning.methods import KeepTop
 from recprune.pruning.recipe import Recipe
 from recprune.runtime import Scorer
 
 __all__ = ["NextItemTask"]
 
-Say = Callable[[str], None]
 Array = npt.NDArray[Any]
 METRICS = ("ndcg@10", "recall@20", "mrr@20", "tail_recall@20", "coverage@20")
 _K = 20
@@ -66,7 +64,7 @@ class NextItemTask:
 
         return ItemItem.fit(self.data.user_items, self.data.items[: self.data.catalogue], self.config.l2)
 
-    def train(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+    def train(self, folder: Path, say: Say) -> Stored:
         """Fit EASE; write its artifact (an empty recipe)."""
         say(f"fitting EASE over {self.data.catalogue:,} items")
         model = self.model()
@@ -84,7 +82,7 @@ class NextItemTask:
         words = f"EASE over {self.data.catalogue:,} items with {self.config.min_reads} readers or more"
         return {"size": size, "valid": valid, "split": split, "original": words}, ["original"]
 
-    def peers(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+    def peers(self, folder: Path, say: Say) -> Stored:
         """Ranked lists of the peers on test, kept for the comparison."""
         from recprune.recommenders.item_peers import next_item_peers
 
@@ -97,7 +95,7 @@ class NextItemTask:
         np.savez(folder / "peers.npz", **lists)  # type: ignore[arg-type]
         return found, ["peers.npz"]
 
-    def analyze(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+    def analyze(self, folder: Path, say: Say) -> Stored:
         """What is redundant, and what keeping fewer entries of a column costs on validation, nothing refitted."""
         artifact = read(folder / "original")
         model = self.model()
@@ -118,59 +116,36 @@ class NextItemTask:
         found["sensitivity"] = [{"part": "item_weights", "metric": self.metric, "how": how, "points": points}]
         return found, []
 
-    def compress(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
-        """Every recipe; the one to ship becomes `artifact`, the others lie in `tried/`."""
-        model = self.model()
-        adapter = adapter_for(model)
-        snapshot, context = adapter.read(model), adapter.context(model, self.data, self.seed, say)
-        found = {}
-        for name, recipe in self.config.recipes.items():
-            say(f"recipe {name}")
-            compressed = apply(snapshot, recipe, context, adapter, model)
-            target = folder / ("artifact" if name == self.config.ship else f"tried/{name}")
-            size = compressed.save(target, {"recipe": name})
-            valid = self._judge(self.lists(read(target), "valid"), "valid")
-            found[name] = {"size": size, "plan": compressed.plan, "valid": valid}
-            say(f"{name}: {size['disk_bytes']:,} bytes, validation NDCG@10 {valid['ndcg@10']:.4f}")
-        tried = [f"tried/{name}" for name in self.config.recipes if name != self.config.ship]
-        return found, ["artifact", *tried]
+    def compress(self, folder: Path, say: Say) -> Stored:
+        """Every recipe, judged on validation."""
 
-    def evaluate(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+        def judge(artifact: Artifact) -> Mapping[str, float]:
+            return self._judge(self.lists(artifact, "valid"), "valid")
+
+        return try_recipes(self.config, self.model(), self.data, folder, self.seed, say, judge)
+
+    def evaluate(self, folder: Path, say: Say) -> Stored:
         """Original and compressed on the same readers of the test, peers and other recipes beside them."""
-        first, second = read(folder / "original"), read(folder / "artifact")
-        original, compressed = self.lists(first, "test"), self.lists(second, "test")
-        say("comparing on test, 1,000 resamples of users")
-        truth = self.truth("test")
-        evaluation = compare(truth, original, compressed, METRICS, self.slices())
-        with np.load(folder / "peers.npz") as stored:
-            peers = {name: stored[name] for name in stored.files}
-        others = {
-            name: self.lists(read(folder / "tried" / name), "test")
-            for name in self.config.recipes
-            if name != self.config.ship
-        }
-        judged = ("ndcg@10", "recall@20", "tail_recall@20")
-        points = differences(truth, original, {**others, **peers}, judged)
+        found, lists = judge_all(
+            self.config,
+            folder,
+            self.truth("test"),
+            lambda artifact: self.lists(artifact, "test"),
+            METRICS,
+            ("ndcg@10", "recall@20", "tail_recall@20"),
+            self.slices(),
+            say,
+        )
+        np.savez(folder / "test_lists.npz", **lists)  # type: ignore[arg-type]
         histories = self._histories(self._judged("test")[0][:200])
-        scorers = Scorer(first), Scorer(second)
-        scoring = side_by_side(
-            lambda i: scorers[0].top_k([histories[i % len(histories)]], 10),
-            lambda i: scorers[1].top_k([histories[i % len(histories)]], 10),
+        original, shipped = Scorer(read(folder / "original")), Scorer(read(folder / "artifact"))
+        found["scoring"] = side_by_side(
+            lambda i: original.top_k([histories[i % len(histories)]], 10),
+            lambda i: shipped.top_k([histories[i % len(histories)]], 10),
             "the 10 best items for one history of raw ids, numpy runtime",
             100,
         )
-        found = {
-            **evaluation.to_json(),
-            "worse": evaluation.worse(),
-            "peers": {
-                name: {m: i.to_json() for m, i in estimate(truth, p, METRICS).items()} for name, p in peers.items()
-            },
-            "differences": {name: {m: i.to_json() for m, i in d.items()} for name, d in points.items()},
-            "scoring": scoring,
-            "readers": self.readers(original, compressed),
-            "notes": self.notes(),
-        }
-        np.savez(folder / "test_lists.npz", original=original, compressed=compressed, **others)  # type: ignore[arg-type]
+        found |= {"readers": self.readers(lists["original"], lists["compressed"]), "notes": self.notes()}
         return found, ["test_lists.npz"]
 
     def lists(self, artifact: Artifact, part: str) -> npt.NDArray[np.int64]:

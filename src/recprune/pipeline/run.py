@@ -20,10 +20,10 @@ from recprune.errors import RecpruneError, unknown
 from recprune.evaluation import Gate, advantage, write_summary
 from recprune.pipeline.cache import Stage, digest
 from recprune.pipeline.config import LikeConfig, NextItemConfig, RunConfig, TaskConfig
+from recprune.pipeline.shared import Say, Stored
 
 __all__ = ["STAGES", "Run", "Task", "load_log", "machine", "versions"]
 
-Say = Callable[[str], None]
 STAGES = ("train", "peers", "analyze", "compress", "evaluate")
 # What each stage builds on; a stage is done again where one of these changed.
 _NEEDS = {"train": (), "peers": (), "analyze": ("train",), "compress": ("train",), "evaluate": ("peers", "compress")}
@@ -36,19 +36,19 @@ class Task(Protocol):
 
     metric: str
 
-    def train(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+    def train(self, folder: Path, say: Say) -> Stored:
         """Train the original."""
 
-    def peers(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+    def peers(self, folder: Path, say: Say) -> Stored:
         """Score the peers on test."""
 
-    def analyze(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+    def analyze(self, folder: Path, say: Say) -> Stored:
         """What is redundant."""
 
-    def compress(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+    def compress(self, folder: Path, say: Say) -> Stored:
         """Apply every recipe."""
 
-    def evaluate(self, folder: Path, say: Say) -> tuple[dict[str, Any], list[str]]:
+    def evaluate(self, folder: Path, say: Say) -> Stored:
         """Judge on test."""
 
 

@@ -1,0 +1,86 @@
+"""What the stages of every kind of task have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recprune.adapters import adapter_for
+from recprune.artifact import Artifact, read
+from recprune.evaluation import ListTruth, RowTruth, Slice, compare, differences, estimate
+from recprune.pipeline.config import TaskConfig
+from recprune.pruning.compress import apply
+
+__all__ = ["Say", "Stored", "judge_all", "try_recipes"]
+
+Say = Callable[[str], None]
+Stored = tuple[dict[str, Any], list[str]]
+"""What a stage gives: its result as JSON, and the names of the files it wrote."""
+
+Array = npt.NDArray[Any]
+
+
+def try_recipes(
+    config: TaskConfig,
+    model: Any,
+    data: Any,
+    folder: Path,
+    seed: int,
+    say: Say,
+    judge: Callable[[Artifact], Mapping[str, float]],
+) -> Stored:
+    """Every recipe; the one to ship becomes `artifact`, the others lie in `tried/`. `judge`: metrics on validation."""
+    adapter = adapter_for(model)
+    snapshot, context = adapter.read(model), adapter.context(model, data, seed, say)
+    found = {}
+    for name, recipe in config.recipes.items():
+        say(f"recipe {name}")
+        compressed = apply(snapshot, recipe, context, adapter, model)
+        size = compressed.save(_path(config, folder, name), {"recipe": name})
+        valid = dict(judge(read(_path(config, folder, name))))
+        found[name] = {"size": size, "plan": compressed.plan, "valid": valid}
+        metrics = ", ".join(f"{metric} {value:.4f}" for metric, value in valid.items())
+        say(f"{name}: {size['disk_bytes']:,} bytes, on validation {metrics}")
+    return found, [str(_path(config, folder, name).relative_to(folder)) for name in config.recipes]
+
+
+def judge_all(
+    config: TaskConfig,
+    folder: Path,
+    truth: RowTruth | ListTruth,
+    predict: Callable[[Artifact], Array],
+    metrics: Sequence[str],
+    judged: Sequence[str],
+    slices: Sequence[Slice],
+    say: Say,
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Original, every recipe and the peers on the same test.
+
+    `predict`: what `truth` judges (scores or ranked lists) of an artifact. `judged`: metrics of the frontier and the peers.
+    Gives the JSON of the stage, and all predictions by name.
+    """
+    found = {"original": predict(read(folder / "original")), "compressed": predict(read(folder / "artifact"))}
+    found |= {name: predict(read(_path(config, folder, name))) for name in config.recipes if name != config.ship}
+    with np.load(folder / "peers.npz") as stored:
+        peers = {name: stored[name] for name in stored.files}
+    say("comparing on test, 1,000 resamples of users")
+    evaluation = compare(truth, found["original"], found["compressed"], metrics, slices)
+    others = {name: value for name, value in found.items() if name not in ("original", "compressed")} | peers
+    result = {
+        **evaluation.to_json(),
+        "worse": evaluation.worse(),
+        "peers": {n: {m: i.to_json() for m, i in estimate(truth, p, judged).items()} for n, p in peers.items()},
+        "differences": {
+            name: {metric: interval.to_json() for metric, interval in of.items()}
+            for name, of in differences(truth, found["original"], others, judged).items()
+        },
+    }
+    return result, found
+
+
+def _path(config: TaskConfig, folder: Path, name: str) -> Path:
+    return folder / "artifact" if name == config.ship else folder / "tried" / name
