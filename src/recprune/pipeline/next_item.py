@@ -137,7 +137,7 @@ class NextItemTask:
             say,
         )
         np.savez(folder / "test_lists.npz", **lists)  # type: ignore[arg-type]
-        histories = self._histories(self._judged("test")[0][:200])
+        histories = self.histories("test", 200)
         original, shipped = Scorer(read(folder / "original")), Scorer(read(folder / "artifact"))
         found["scoring"] = side_by_side(
             lambda i: original.top_k([histories[i % len(histories)]], 10),
@@ -225,6 +225,10 @@ class NextItemTask:
     @property
     def _titled(self) -> bool:
         return "title" in self.load().items.columns
+
+    def histories(self, part: str, count: int) -> list[list[str]]:
+        """Histories of the first readers judged in a part, as raw ids."""
+        return self._histories(self._judged(part)[0][:count])
 
     def _histories(self, users: Array) -> list[list[str]]:
         matrix, ids = self.data.user_items, self.data.items
