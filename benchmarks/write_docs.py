@@ -88,7 +88,7 @@ def speed_part(result: dict) -> str:  # type: ignore[type-arg]
     lines = [
         "## Speed\n",
         "Compressed against original artifact, both by the numpy runtime, in turns in one run (`make bench`). Below 1 is "
-        "slower: the smaller file costs look-ups in hashed vocabularies and codebooks, which native kernels are to win back.\n",
+        "slower: look-ups in hashed vocabularies and codebooks cost time, which native kernels are to win back.\n",
         "| work | compressed, us | original, us | times as fast | 5-95 % |",
         "|---|---|---|---|---|",
     ]
