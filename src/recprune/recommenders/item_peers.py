@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.recommenders.ease import fit
-from recprune.recommenders.next_book import NextBookData
+from recprune.recommenders.next_book import NextBookData, shares_of
 from recprune.vocabulary import ExactVocabulary
 
 __all__ = [
@@ -52,9 +52,7 @@ def next_item_peers(
     Plain magnitude pruning of EASE keeps the largest entries of each column, as int8 with a scale a column and uint16
     indices: what one would do without this library.
     """
-    from scipy.sparse import csc_array
-
-    from recprune.pruning.methods.keep_top import top_in_columns
+    from recprune.pruning.plain_magnitude import plain_magnitude
 
     matrix, histories, items = data.user_items, data.user_items[users], data.catalogue
     vocabulary, _ = ExactVocabulary.build([data.items[:items].astype(np.str_)])
@@ -73,18 +71,13 @@ def next_item_peers(
     als = implicit_als(matrix)
     size = 256 * 4 * items + ids
     yield Peer("implicit ALS", ranked_lists(als, histories, k), size, "256 wide, item factors only, float32")
-    weights = fit(matrix, l2)
+    weights, shares = fit(matrix, l2), shares_of(matrix)
+    note = "EASE, largest entries of each column, int8 and uint16, with the same popularity"
     for count in _PLAIN:
         say(f"plain magnitude, {count} entries a column")
-        rows, columns = top_in_columns(weights, count)
-        scale = np.maximum(np.abs(weights).max(axis=0), 1e-12) / 127
-        values = np.rint(weights[rows, columns] / scale[columns]) * scale[columns]
-        small = csc_array((values.astype(np.float32), (rows, columns)), shape=weights.shape).tocsr()
-        size = 3 * len(rows) + 4 * (items + 1) + 4 * items + ids
-        note = "EASE, largest entries of each column, int8 and uint16, a float32 scale a column"
-        yield Peer(
-            f"magnitude, {count} a column", ranked_lists(linear(small), histories, k), size, note, trained_small=True
-        )
+        small, stored = plain_magnitude(weights, count)
+        lists = ranked_lists(linear(small, shares), histories, k)
+        yield Peer(f"magnitude, {count} a column", lists, stored + 4 * items + ids, note, trained_small=True)
 
 
 def popularity(user_items: Any) -> Recommender:
