@@ -15,6 +15,9 @@ def expected_loss(param: Param, context: Context) -> npt.NDArray[np.float64]:
     A dropped row reads the shared row, which is about the mean of the dropped by reads; the mean over all rows stands
     for it here. To second order, the loss of a removal is proportional to this where the curvature of the loss is alike
     for all rows (optimal brain damage: LeCun et al. 1989, with the reads as the diagonal).
+
+    Statistics that were counted from labels are better ranked by popularity where the model is retrained afterwards: a rank
+    by value lets the labels of the training rows choose which of them see their statistic, and the model learns that.
     """
     reads = context.reads(param.axes[0], param.shape[0])
     table = param.value.decode().reshape(param.shape[0], -1).astype(np.float64)
