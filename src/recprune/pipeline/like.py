@@ -25,7 +25,7 @@ from recprune.evaluation import (
     by_popularity,
 )
 from recprune.pipeline.config import LikeConfig
-from recprune.pipeline.shared import Say, Stored, judge_all, try_recipes
+from recprune.pipeline.shared import Say, Stored, judge_all, nouns, try_recipes
 from recprune.pipeline.timing import side_by_side
 from recprune.pruning.analyze import Probe, analyze
 from recprune.pruning.compress import pack
@@ -173,7 +173,7 @@ class LikeTask:
         """What a reader of the result should know of the test."""
         train, test = self.data.train, self.data.test
         found = []
-        for key, what in (("item", "book"), ("user", "reader")):
+        for key, what in zip(("item", "user"), nouns(self.load().name), strict=True):
             known = test[key].is_in(train[key].unique().to_list()).mean()
             found.append(f"{1 - float(known or 0):.1%} of the test rows have a {what} that training never saw.")
         bits = self.config.recipes[self.config.ship].fingerprint
@@ -187,10 +187,13 @@ class LikeTask:
         """Items by training count, users by activity, readers by country and age group."""
         train, test = self.data.train, self.data.test
         parts = []
-        for key, make in (("item", by_popularity), ("user", by_activity)):
+        for key, make, noun in zip(
+            ("item", "user"), (by_popularity, by_activity), nouns(self.load().name), strict=True
+        ):
             counts = train.group_by(key).agg(n=pl.len()).sort(key)
             rows = test.join(counts.with_row_index("row"), on=key, how="left", maintain_order="left")["row"]
-            parts += make(counts["n"].to_numpy(), rows.fill_null(len(counts)).to_numpy().astype(np.int64))
+            found = rows.fill_null(len(counts)).to_numpy().astype(np.int64)
+            parts += make(counts["n"].to_numpy(), found, name=f"{noun}s")
         if "country" in test.columns:
             parts += by_group("country", test["country"].to_list(), top=4)
         if "age" in test.columns:

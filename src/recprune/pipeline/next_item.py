@@ -24,7 +24,7 @@ from recprune.evaluation import (
     popularity_thirds,
 )
 from recprune.pipeline.config import NextItemConfig
-from recprune.pipeline.shared import Say, Stored, judge_all, try_recipes
+from recprune.pipeline.shared import Say, Stored, judge_all, nouns, try_recipes
 from recprune.pipeline.timing import side_by_side
 from recprune.pruning.analyze import analyze
 from recprune.pruning.compress import pack
@@ -173,9 +173,9 @@ class NextItemTask:
         tail = popularity_thirds(self.data.counts) == 2
         reach = int((tail[: self.data.catalogue]).sum())
         return [
-            f"{outside:.1%} of the held-out books have fewer than {self.config.min_reads} training readers; no model here "
-            "recommends them, and they count as misses of all.",
-            f"Of the {int(tail.sum()):,} books of the tail {reach:,} are in the catalogue of {self.data.catalogue:,}: tail "
+            f"{outside:.1%} of the held-out items have fewer than {self.config.min_reads} training interactions; no model "
+            "here recommends them, and they count as misses of all.",
+            f"Of the {int(tail.sum()):,} items of the tail {reach:,} are in the catalogue of {self.data.catalogue:,}: tail "
             "recall is bounded for every model restricted to it, the original too.",
         ]
 
@@ -183,8 +183,9 @@ class NextItemTask:
         """Items by training count; readers by activity and country."""
         users, _ = self._judged("test")
         counts = np.diff(self.data.user_items.indptr)[users]
-        parts = [*by_popularity(self.data.counts), *by_activity(counts)]
         log = self.load()
+        item, user = nouns(log.name)
+        parts = [*by_popularity(self.data.counts, name=f"{item}s"), *by_activity(counts, name=f"{user}s")]
         if "country" in log.users.columns:
             asked = pl.DataFrame({"user": self.data.users[users]})
             values = asked.join(log.users, on="user", how="left", maintain_order="left")["country"]

@@ -15,13 +15,18 @@ from recprune.evaluation import ListTruth, RowTruth, Slice, compare, differences
 from recprune.pipeline.config import TaskConfig
 from recprune.pruning.compress import apply
 
-__all__ = ["Say", "Stored", "judge_all", "try_recipes"]
+__all__ = ["Say", "Stored", "judge_all", "nouns", "try_recipes"]
 
 Say = Callable[[str], None]
 Stored = tuple[dict[str, Any], list[str]]
 """What a stage gives: its result as JSON, and the names of the files it wrote."""
 
 Array = npt.NDArray[Any]
+
+
+def nouns(log_name: str) -> tuple[str, str]:
+    """What items and users are called in slices and notes."""
+    return ("book", "reader") if log_name == "book-crossing" else ("item", "user")
 
 
 def try_recipes(
