@@ -22,6 +22,8 @@ from recprune.pipeline.config import RunConfig, read_config
 from recprune.pipeline.like import METRICS, LikeTask
 from recprune.pipeline.next_item import METRICS as LIST_METRICS
 from recprune.pipeline.run import Run, machine, versions
+from recprune.pruning.methods import Quantize
+from recprune.pruning.recipe import Recipe
 
 ROOT = Path(__file__).parent
 SEEDS = (0, 1, 2)
@@ -30,6 +32,18 @@ SMALLER = {
     "like": ((0, 10), (1, 20), (2, 20), (2, 10), (4, 10), (8, 20)),
     "like-ids": ((1, 20), (1, 10), (2, 20), (2, 10), (2, 5), (4, 10), (4, 5), (8, 10), (8, 5), (8, 3)),
 }
+# What any library does: the original in 8 bits, its ids hashed as ours are. A peer, though not trained again.
+PLAIN = "the original in 8 bits"
+PLAIN_RECIPE = Recipe.from_json(
+    {
+        "fingerprint": 8,
+        "steps": [
+            {"quantize": {"target": "tables.*.factor", "bits": 8}},
+            {"quantize": {"target": "tables.*.bias", "bits": 8, "granularity": "per_column"}},
+            {"quantize": {"target": "*.weight", "bits": 8}},
+        ],
+    }
+)
 DROPS = {"auc": (0.001, 0.004, 0.010), "ndcg@10": (0.0,), "recall@20": (0.0,)}
 
 
@@ -60,6 +74,12 @@ def main() -> None:
         print(name, {m: round(v["difference"]["value"], 5) for m, v in task["metrics"].items()}, task["size"]["ratio"])
         for entry in task["advantage"]:
             print("  advantage", entry)
+
+
+def plain(name: str) -> Recipe:
+    """The recipe of the plain peer; statistics, where there are, in 8 bits too."""
+    statistics = Quantize("statistics.*", 8, "per_column")
+    return replace(PLAIN_RECIPE, steps=(*PLAIN_RECIPE.steps, *([statistics] if name == "like" else [])))
 
 
 STAGES = ("train", "peers", "compress", "evaluate")
@@ -105,12 +125,12 @@ def over_seeds(name: str, runs: dict[int, Run]) -> dict[str, object]:
 
     frontier = []
     for key, of in points.items():
-        ours = key in config.recipes
-        if not ours and not first["peers"][key]["frontier"]:
+        ours, made = key in config.recipes and key != PLAIN, key in config.recipes
+        if not made and not first["peers"][key]["frontier"]:
             continue
         size = (
             (lambda s, key=key: s["compress"][key]["size"]["disk_bytes"])
-            if ours
+            if made
             else (lambda s, key=key: s["peers"][key]["disk_bytes"])
         )
         point = {"name": key, "kind": "ours" if ours else "peer", "disk_bytes": mean_bytes(size)}
