@@ -50,7 +50,9 @@ DROPS = {"auc": (0.001, 0.004, 0.010), "ndcg@10": (0.0,), "recall@20": (0.0,)}
 def main() -> None:
     config = read_config(ROOT.parent / "examples" / "books.yaml")
     tasks = {
-        name: replace(task, trained_small=SMALLER[name]) if name in SMALLER else task
+        name: replace(task, trained_small=SMALLER[name], recipes={**task.recipes, PLAIN: plain(name)})
+        if name in SMALLER
+        else task
         for name, task in config.tasks.items()
     }
     runs = {
