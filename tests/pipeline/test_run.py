@@ -1,6 +1,8 @@
 """A whole run on a small log: through the command line, as a user would."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from recprune.cli.main import app
 from recprune.errors import RecpruneError
 from recprune.evaluation import read_summary
 from recprune.pipeline.config import read_config
+from recprune.pipeline.run import Run
 from tests.pipeline.toy import write_log
 
 CONFIG = """
@@ -179,3 +182,16 @@ def test_a_budget_that_cannot_be_met_says_what_the_smallest_is(run, tmp_path):
     )
     assert isinstance(result.exception, RecpruneError)
     assert "the smallest for" in str(result.exception)
+
+
+def test_a_full_disk_is_one_line_and_the_stage_is_not_there(run, tmp_path, monkeypatch):
+    folder, _ = run
+    config = read_config(folder / "toy.yaml")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("numpy.savez", full)
+    with pytest.raises(RecpruneError, match=r"^peers stopped: .*like: No space left on device$"):
+        Run(config, tmp_path).stage("like", "peers")
+    assert not (tmp_path / "toy/like/peers.json").exists()

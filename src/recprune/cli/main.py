@@ -32,17 +32,23 @@ for command in (run, data, train, analyze, compress, evaluate, report):
 
 def main() -> None:
     """Run the command line; an error that the user can mend is one line, and a status of 2."""
+    status = 2
     try:
         app(standalone_mode=True)
+        return
     except RecpruneError as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        console.print("interrupted: finished stages are kept, the same command goes on from there")
-        sys.exit(130)
+        line = str(error)
+    except OSError as error:
+        line = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
     except MemoryError:
-        console.print("[bold red]error:[/] not enough memory")
-        sys.exit(2)
+        line = "not enough memory"
+    except KeyboardInterrupt:
+        line, status = "", 130
+    if line:
+        console.print(f"[bold red]error:[/] {escape(line)}", soft_wrap=True)
+    else:
+        console.print("interrupted: finished stages are kept, the same command goes on from there")
+    sys.exit(status)  # outside of `except`: the error holds what the work held open
 
 
 if __name__ == "__main__":

@@ -61,9 +61,11 @@ class Stage:
         start = time.perf_counter()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            result, files = work()
         except OSError as error:
-            raise RecpruneError(f"cannot write {self.folder}: {error.strerror or error}") from error
-        result, files = work()
+            raise RecpruneError(
+                f"{self.name} stopped: {error.filename or self.folder}: {error.strerror or error}"
+            ) from error
         self.seconds = time.perf_counter() - start
         stored = {"key": self.key, "seconds": self.seconds, "files": files, "result": result}
         write_bytes(self.path, json.dumps(stored, allow_nan=False).encode())

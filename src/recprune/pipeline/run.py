@@ -8,6 +8,7 @@ import platform
 import queue
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -139,6 +140,8 @@ class Run:
         workers = min(len(open_), os.cpu_count() or 1)
         if workers < 2:
             return
+        # A process that is stopped in mid-work leaves its semaphores to Python's tracker, which frees them and warns.
+        os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
         spawn = multiprocessing.get_context("spawn")
         with spawn.Manager() as manager, ProcessPoolExecutor(workers, mp_context=spawn) as pool:
             lines = manager.Queue()
@@ -150,9 +153,13 @@ class Run:
                     for job in jobs:
                         if job.done() and job.exception() is not None:
                             job.result()
-            except BaseException:
+            except BaseException as error:
                 for process in list((pool._processes or {}).values()):
                     process.terminate()
+                if isinstance(error, BrokenProcessPool):
+                    raise RecpruneError(
+                        "the process of a task was killed, perhaps for want of memory; finished stages are kept"
+                    ) from None
                 raise
 
     def _config(self, name: str) -> TaskConfig:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+import io
 import math
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recprune.artifact.files import write_bytes
 from recprune.errors import RecpruneError
 from recprune.recommenders.features import Encoded
 
@@ -234,8 +235,9 @@ def fit(
                 "weights": best,
                 "next": epoch + 1,
             }
-            torch.save(state, checkpoint.with_suffix(".partial"))
-            os.replace(checkpoint.with_suffix(".partial"), checkpoint)
+            content = io.BytesIO()
+            torch.save(state, content)
+            write_bytes(checkpoint, content.getvalue())
     if best:
         model.load_state_dict(best)
     return history

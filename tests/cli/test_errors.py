@@ -1,0 +1,64 @@
+"""What goes wrong is one line that names the input, and a status that is not zero."""
+
+import errno
+import os
+
+import pytest
+
+from recprune.cli.main import main
+from recprune.errors import RecpruneError
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (RecpruneError("no [such] thing"), 2, "error: no [such] thing"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/x"), 2, "error: runs/x: No space left on device"),
+        (MemoryError(), 2, "error: not enough memory"),
+        (KeyboardInterrupt(), 130, "interrupted: finished stages are kept"),
+    ],
+)
+def test_every_failure_is_one_line_and_a_status(monkeypatch, capsys, error, status, said):
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr("recprune.cli.main.app", fail)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    out = capsys.readouterr().out
+    assert caught.value.code == status
+    assert out.startswith(said)
+    assert len(out.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["data", "nothing"], "data 'nothing' is none of book_crossing"),
+        (["report", "none.json"], "no such summary: none.json"),
+        (["run", "none.yaml"], "cannot read none.yaml"),
+        (["run", "bad.yaml"], "bad.yaml is not valid YAML"),
+        (["report", "bad.yaml"], "bad.yaml"),
+    ],
+)
+def test_bad_input_names_the_input(tmp_path, monkeypatch, capsys, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.yaml").write_text("a: [", encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["recprune", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    out = capsys.readouterr().out
+    assert caught.value.code == 2
+    assert said in out
+    assert len(out.splitlines()) == 1
+
+
+def test_each_command_says_what_it_does(monkeypatch, capsys):
+    from recprune.cli.main import app
+
+    for command in app.registered_commands:
+        monkeypatch.setattr("sys.argv", ["recprune", command.callback.__name__, "--help"])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert caught.value.code == 0
+        assert command.callback.__doc__.split(".")[0].split()[0] in capsys.readouterr().out
