@@ -145,7 +145,7 @@ class NextItemTask:
             "the 10 best items for one history of raw ids, numpy runtime",
             100,
         )
-        found |= {"readers": self.readers(lists["original"], lists["compressed"]), "notes": self.notes()}
+        found |= {"readers": self.readers(lists["original"], lists["compressed"]), "notes": self.notes(lists)}
         return found, ["test_lists.npz"]
 
     def lists(self, artifact: Artifact, part: str) -> npt.NDArray[np.int64]:
@@ -165,16 +165,25 @@ class NextItemTask:
                 at += len(ids)
         return found
 
-    def notes(self) -> list[str]:
+    def notes(self, lists: Mapping[str, Array]) -> list[str]:
         """What a reader of the result should know of the test."""
         _, relevant = self._judged("test")
         held = np.concatenate(relevant)
         outside = float((held >= self.data.catalogue).mean())
+        inside = [items[items < self.data.catalogue] for items in relevant]
+        some = np.array([len(items) > 0 for items in inside])
+        truth = ListTruth([items for items in inside if len(items)], len(self.data.items))
+        before, after = (
+            estimate(truth, lists[side][some], ["ndcg@10"], resamples=100)["ndcg@10"].value
+            for side in ("original", "compressed")
+        )
         tail = popularity_thirds(self.data.counts) == 2
         reach = int((tail[: self.data.catalogue]).sum())
         return [
             f"{outside:.1%} of the held-out items have fewer than {self.config.min_reads} training interactions; no model "
-            "here recommends them, and they count as misses of all.",
+            "here recommends them, and they count as misses of all. Judged on the others alone, over the "
+            f"{int(some.sum()):,} of {len(some):,} users who have one, NDCG@10 is {before:.4f} for the original and {after:.4f} "
+            "for the compressed.",
             f"Of the {int(tail.sum()):,} items of the tail {reach:,} are in the catalogue of {self.data.catalogue:,}: tail "
             "recall is bounded for every model restricted to it, the original too.",
         ]
