@@ -6,11 +6,20 @@ python benchmarks/write_docs.py
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
+
+from recprune.report.charts import frontier_chart
 
 ROOT = Path(__file__).parent
 DOCS = ROOT.parent / "docs"
+COLOURS = (
+    "<style>text{font:11.5px system-ui,sans-serif;fill:#555}.grid{stroke:#e4e4e4}.zero{stroke:#888}"
+    ".ours-line{fill:none;stroke:#1f5fa8;stroke-width:2}circle.ours{fill:#1f5fa8;stroke:#fff;stroke-width:1.5}"
+    "path.peer{fill:#fff;stroke:#b3590a;stroke-width:2}.err{stroke-width:1.5;opacity:.5}.err.ours{stroke:#1f5fa8}"
+    ".err.peer{stroke:#b3590a}.chosen{fill:none;stroke:#1f5fa8;stroke-width:2}.original{fill:#222}"
+    ".limit{stroke:#b00020;stroke-dasharray:5 4}text.limit-text{fill:#b00020}text.ours{fill:#1f5fa8;font-weight:bold}"
+    "text.peer{fill:#b3590a}</style>"
+)
 
 
 def main() -> None:
@@ -101,37 +110,12 @@ def speed_part(result: dict) -> str:  # type: ignore[type-arg]
 
 
 def plot(task: dict, metric: str, path: Path) -> None:  # type: ignore[type-arg]
-    """Bytes (log) against the difference: ours filled, peers hollow."""
-    points = [p for p in task["frontier"] if p["disk_bytes"]]
-    sizes = [math.log10(p["disk_bytes"]) for p in points]
-    values = [p["differences"][metric]["value"] for p in points]
-    low, high = max(min(values), -0.03) - 0.002, max(*values, 0.0) + 0.002
-    left, right = min(sizes) - 0.15, max(sizes) + 0.35
-    x = lambda s: 70 + (s - left) / (right - left) * 610  # noqa: E731
-    y = lambda v: 20 + (high - max(v, low)) / (high - low) * 320  # noqa: E731
-    body = []
-    for tick in range(math.ceil(left), math.floor(right) + 1):
-        body.append(f'<line x1="{x(tick):.0f}" x2="{x(tick):.0f}" y1="20" y2="340" stroke="#ddd"/>')
-        body.append(f'<text x="{x(tick):.0f}" y="358" text-anchor="middle">{10**tick:,}</text>')
-    step = 10 ** math.floor(math.log10(high - low))
-    for i in range(math.ceil(low / step), math.floor(high / step) + 1):
-        body.append(f'<line x1="70" x2="680" y1="{y(i * step):.0f}" y2="{y(i * step):.0f}" stroke="#ddd"/>')
-        body.append(f'<text x="64" y="{y(i * step) + 4:.0f}" text-anchor="end">{i * step:+.3f}</text>')
-    for point, size, value in zip(points, sizes, values, strict=True):
-        ours = point["kind"] == "ours"
-        fill, stroke = ("#1f6f8b", "#1f6f8b") if ours else ("#fff", "#b5651d")
-        body.append(
-            f'<circle cx="{x(size):.0f}" cy="{y(value):.0f}" r="5" fill="{fill}" stroke="{stroke}" stroke-width="2"/>'
-        )
-        weight = ' font-weight="bold"' if ours else ""
-        body.append(f'<text x="{x(size) + 8:.0f}" y="{y(value) + 4:.0f}"{weight}>{point["name"]}</text>')
-    path.write_text(
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 380" font-family="sans-serif" font-size="11" fill="#333">'
-        f'<rect width="760" height="380" fill="#fff"/>{"".join(body)}'
-        f'<text x="375" y="376" text-anchor="middle">bytes; filled: ours, hollow: peers; height: {metric} against the '
-        "original</text></svg>\n",
-        encoding="utf-8",
-    )
+    """The report's chart of size against quality, as a file of its own with its colours in it."""
+    limit = -0.001 if metric == "auc" else None  # what the recipes shipped are allowed
+    chart = frontier_chart(task["frontier"], metric, task["size"]["original"]["disk_bytes"], limit, 760)
+    head, _, rest = chart.partition(">")
+    head = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+    path.write_text(f"{head}>{COLOURS}<rect width='760' height='420' fill='#fff'/>{rest}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
