@@ -182,8 +182,8 @@ class NextItemTask:
         return [
             f"{outside:.1%} of the held-out items have fewer than {self.config.min_reads} training interactions; no model "
             "here recommends them, and they count as misses of all. Judged on the others alone, over the "
-            f"{int(some.sum()):,} of {len(some):,} users who have one, NDCG@10 is {before:.4f} for the original and {after:.4f} "
-            "for the compressed.",
+            f"{int(some.sum()):,} of {len(some):,} users who have one, NDCG@10 is {before:.4f} for the original and "
+            f"{after:.4f} for the compressed.",
             f"Of the {int(tail.sum()):,} items of the tail {reach:,} are in the catalogue of {self.data.catalogue:,}: tail "
             "recall is bounded for every model restricted to it, the original too.",
         ]
