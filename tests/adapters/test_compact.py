@@ -16,17 +16,19 @@ from torch import nn
 
 from recprune.adapters.compact import CompactTensor
 from recprune.errors import RecpruneError
-from recprune.weights import Dense, Encoding, LowRank, Quantized, Rows, Stacked
+from recprune.weights import Bfloat16, Dense, Encoding, LowRank, Quantized, Rows, Stacked
 
 
 @st.composite
 def leaves(draw, rows, columns):
     array = np.random.default_rng(draw(st.integers(0, 2**16))).normal(size=(rows, columns)).astype(np.float32)
-    kind = draw(st.sampled_from(["float32", "float16", "codes"]))
+    kind = draw(st.sampled_from(["float32", "float16", "bfloat16", "codes"]))
+    if kind == "bfloat16":
+        return Bfloat16.encode(array)
     if kind != "codes" or not rows:
         return Dense(array.astype(kind if kind != "codes" else "float32"))
     granularity = draw(st.sampled_from(["per_tensor", "per_row", "per_column", "per_group"]))
-    return Quantized.encode(array, draw(st.sampled_from([2, 3, 4, 8])), granularity, draw(st.integers(1, 5)))
+    return Quantized.encode(array, draw(st.sampled_from([1, 2, 3, 4, 8])), granularity, draw(st.integers(1, 5)))
 
 
 @st.composite

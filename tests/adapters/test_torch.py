@@ -19,7 +19,7 @@ from recprune.adapters.compact import CompactTensor
 from recprune.adapters.torch import Batches, TorchAdapter
 from recprune.errors import RecpruneError
 from recprune.pruning import Recipe, compress
-from recprune.weights import Dense, LowRank, Quantized, Rows, Stacked, Weights
+from recprune.weights import Bfloat16, Dense, LowRank, Quantized, Rows, Stacked, Weights
 from tests.adapters.foreign import NAMES, model_and_input, numbers
 
 
@@ -62,7 +62,8 @@ def half(array):
 
 MATRIX = {
     "half": half,
-    **{f"{bits} bits": quantized(bits) for bits in (2, 3, 4, 8)},
+    "bfloat16": Bfloat16.encode,
+    **{f"{bits} bits": quantized(bits) for bits in (1, 2, 3, 4, 8)},
     **{g: quantized(4, g) for g in ("per_tensor", "per_column", "per_group")},
     "rows": lambda a: rows_of(a, half),
     "rows of codes": lambda a: rows_of(a, quantized(4)),

@@ -7,6 +7,7 @@ from recprune.context import Context
 from recprune.pruning.budgets import TotalBytes, Uniform
 from recprune.pruning.methods import (
     METHODS,
+    Cast,
     Codebook,
     DropAxis,
     DropFields,
@@ -76,6 +77,8 @@ CASES = [
     (table_model, Quantize("*", 8)),
     (table_model, Quantize("*", 4, "per_group", 8)),
     (table_model, Quantize("*", 2, "per_tensor")),
+    (table_model, Quantize("*.factor", 1)),
+    (table_model, Cast("*")),
     (table_model, Codebook("*.factor", 4)),
     (table_model, Factorize("*.factor", 2)),
     (table_model, Retrain()),
@@ -86,6 +89,8 @@ CASES = [
     (item_model, KeepTop("similar", 4, by="column", refit=False)),
     (foreign_model, Quantize("*", 8)),
     (foreign_model, Quantize("*", 3, "per_column")),
+    (foreign_model, Quantize("*", 1, "per_tensor")),
+    (foreign_model, Cast("*", "bfloat16")),
     (foreign_model, Factorize("a.weight", 3)),
     (foreign_model, KeepTop("a.weight", 4, by="column", refit=False)),
     (foreign_model, Retrain(1, 0.01, 0.0)),

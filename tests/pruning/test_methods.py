@@ -6,7 +6,7 @@ import pytest
 from recprune.artifact import Artifact, lay_out
 from recprune.context import Context
 from recprune.errors import RecpruneError
-from recprune.pruning.methods import DropAxis, DropFields, Factorize, Quantize, Retrain
+from recprune.pruning.methods import Cast, DropAxis, DropFields, Factorize, Quantize, Retrain
 from recprune.pruning.methods.drop_axis import axis_importance
 from recprune.pruning.methods.drop_fields import fields_of
 from recprune.runtime import Scorer
@@ -229,6 +229,44 @@ def test_values_that_have_no_code_are_named_with_their_parameter():
     weights = Weights({"counts": Param(("item", ""), dense([[1], [1e6]]))})
     with pytest.raises(RecpruneError, match="'counts': cannot quantize values above 60000"):
         Quantize("*", 8)(weights, Context())
+
+
+def test_one_bit_is_the_sign_and_the_mean_magnitude():
+    weights = Weights({"t": Param(("item", "f"), dense([[1, -3] * 8, [2, 2] * 8, [0, 0] * 8]))})
+    value = Quantize("t", 1)(weights, Context())["t"].value
+    # 16 signs and a float16 a row: 4 bytes for 64.
+    assert value.nbytes == 3 * 4
+    assert value.decode()[:, :2].tolist() == [[2, -2], [2, 2], [0, 0]]
+
+
+# cast
+
+
+def test_half_the_bytes_and_half_a_step():
+    values = np.array([[1 + 2**-11, 1 + 2**-8], [0, -70000]], np.float32)
+    weights = Weights({"t": Param(("item", "f"), Dense(values))})
+    found = Cast("t", "bfloat16")(weights, Context())["t"]
+    # Ties go to the even neighbour; 70000 lies between 69632 and 70144.
+    assert found.value.decode().tolist() == [[1, 1], [0, -70144]]
+    assert found.nbytes == 8
+    with pytest.raises(
+        RecpruneError, match="cast cannot act on 't': its largest value is 70000, float16 ends at 65504"
+    ):
+        Cast("t")(weights, Context())
+    found = Cast("t")(Weights({"t": Param(("item", "f"), Dense(values[:1]))}), Context())["t"]
+    assert found.value.decode().tolist() == [[1, 1 + 2**-8]]
+    assert found.nbytes == 4
+
+
+def test_what_is_stored_smaller_is_not_cast():
+    rng = np.random.default_rng(0)
+    weights = Weights({"t": Param(("item", "f"), LowRank.encode(rng.normal(size=(9, 20)), 4))})
+    half = Cast("t")(weights, Context())
+    assert half.nbytes == weights.nbytes // 2
+    for step in (Cast("t"), Cast("t", "bfloat16")):
+        assert step(half, Context()).nbytes == half.nbytes
+    codes = Quantize("t", 8)(weights, Context())
+    assert Cast("t")(codes, Context()).nbytes == codes.nbytes
 
 
 # retrain

@@ -10,6 +10,7 @@ from recprune.pruning import Recipe
 from recprune.pruning.budgets import BUDGETS, TotalBytes, Uniform, budget_from
 from recprune.pruning.methods import (
     METHODS,
+    Cast,
     Codebook,
     DropAxis,
     DropFields,
@@ -27,6 +28,7 @@ STEPS = (
     DropFields(("city", "user ratings")),
     Quantize("*", 4, "per_group", 16),
     Quantize("*.bias", 8, "per_column"),
+    Cast("*.bias", "bfloat16"),
     Codebook("*.factor", 6),
     Factorize("*.factor", 4),
     KeepTop("similar", 6),
@@ -90,9 +92,10 @@ def test_as_people_write_it():
         ({"steps": [{"quantize": {}}]}, "quantize: .*target"),
         ({"steps": [{"quantize": {"target": 5}}]}, "target must be a pattern"),
         ({"steps": [{"quantize": {"target": ["a", "b"]}}]}, "target must be a pattern"),
-        ({"steps": [{"quantize": {"target": "*", "bits": 5}}]}, "bits must be one of 2, 3, 4, 8, got 5"),
+        ({"steps": [{"quantize": {"target": "*", "bits": 5}}]}, "bits must be one of 1, 2, 3, 4, 8, got 5"),
         ({"steps": [{"quantize": {"target": "*", "bits": "8"}}]}, "bits must be one of"),
         ({"steps": [{"quantize": {"target": "*", "bits": [8]}}]}, "bits must be one of"),
+        ({"steps": [{"cast": {"target": "*", "dtype": "float8"}}]}, "unknown dtype 'float8'; did you mean 'float16'"),
         ({"steps": [{"quantize": {"target": "*", "granularity": "row"}}]}, "unknown granularity 'row'"),
         ({"steps": [{"quantize": {"target": "*", "group": 4}}]}, "group is for granularity per_group, not 'per_row'"),
         ({"steps": [{"drop_rows": {"target": "*"}}]}, "drop_rows: .*budget"),

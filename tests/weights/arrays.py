@@ -3,9 +3,9 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from recprune.weights import Codebook, Dense, LowRank, Quantized, Rows, Sparse, Stacked
+from recprune.weights import Bfloat16, Codebook, Dense, LowRank, Quantized, Rows, Sparse, Stacked
 
-BITS = (2, 3, 4, 8)
+BITS = (1, 2, 3, 4, 8)
 GRANULARITIES = ("per_tensor", "per_row", "per_column", "per_group")
 
 
@@ -48,6 +48,7 @@ def every_encoding(rows=10, columns=4):
     found = {
         "float32": Dense(array),
         "float16": Dense(array.astype(np.float16)),
+        "bfloat16": Bfloat16.encode(array),
         "runs": rows_of(array, np.arange(rows) < rows // 2),
         "bitmap": rows_of(array, mask),
         "rows of codes": rows_of(array, mask, lambda d: Quantized.encode(d.values, 4)),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from recprune.errors import RecpruneError
 from recprune.weights import Quantized
+from recprune.weights.quantized import levels
 
 from .arrays import BITS, GRANULARITIES, tables
 
@@ -43,7 +44,7 @@ def test_no_value_is_off_by_more_than_half_a_step(array, settings):
     value = Quantized.encode(array, bits, granularity, group)
     step = steps(value)
     error = np.abs(value.decode().astype(np.float64) - array).reshape(step.shape)
-    top = step * (1.5 if bits == 2 else 2 ** (bits - 1) - 1)
+    top = step * levels(bits)[0]
     # Beyond the outermost level (clipped where that lessens the squared error) the value is that level.
     inside = np.abs(array).reshape(step.shape) <= top + step / 2
     assert (error[inside] <= step[inside] / 2 * (1 + 1e-5) + 1e-12).all()
@@ -60,7 +61,7 @@ def test_every_candidate_scale_beats_none(array, settings):
     value = Quantized.encode(array, bits, granularity, group)
     error = ((value.decode().astype(np.float64) - array) ** 2).sum()
     # Never worse than the unclipped scale, whose error is at most half a step everywhere.
-    step = largest(array, value) / (1.5 if bits == 2 else 2 ** (bits - 1) - 1)
+    step = largest(array, value) / levels(bits)[0]
     assert error <= ((step * 0.5 * (1 + 2**-9) + 2.0**-24) ** 2).sum() * (1 + 1e-3)
 
 
@@ -102,6 +103,21 @@ def test_levels_by_hand():
     row = np.array([[-3, -1, 1, 3]], np.float32)
     assert Quantized.encode(row, 2).decode().tolist() == row.tolist()
     assert Quantized.encode(row, 2).codes.tolist() == [0b00011011]
+    # One bit: plus or minus the mean magnitude, (3 + 1 + 0 + 4) / 4; the scale is the step between the two.
+    value = Quantized.encode(np.array([[-3, -1, 0, 4]], np.float32), 1)
+    assert value.scale.tolist() == [4]
+    assert value.decode().tolist() == [[-2, -2, 2, 2]]
+    assert value.codes.tolist() == [0b00110000]
+    assert value.nbytes == 1 + 2
+
+
+@given(tables(fewest=1), st.sampled_from(GRANULARITIES), st.integers(1, 5), st.floats(0.5, 2))
+def test_no_other_scale_serves_one_bit_better(array, granularity, group, factor):
+    value = Quantized.encode(array, 1, granularity, group)
+    other = Quantized(value.codes, (value.scale * np.float16(factor)), 1, granularity, value.group, value.dims)
+    found, tried = (((v.decode().astype(np.float64) - array) ** 2).sum() for v in (value, other))
+    # Up to the rounding of the scale to float16.
+    assert found <= tried + 2**-20 * (array.astype(np.float64) ** 2).sum() + array.size * 2.0**-46
 
 
 @pytest.mark.parametrize("magnitude", [1e-8, 1e-7, 1e-6, 1e-5, 1e-4])
@@ -173,7 +189,7 @@ def test_a_mark_behind_two_gigabytes_comes_back():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ((5, "per_row", 1), "bits must be one of 2, 3, 4, 8, got 5"),
+        ((5, "per_row", 1), "bits must be one of 1, 2, 3, 4, 8, got 5"),
         ((True, "per_row", 1), "bits must be"),
         ((8.0, "per_row", 1), "bits must be"),
         ((8, "per_rows", 1), "did you mean 'per_row'"),
@@ -189,6 +205,8 @@ def test_settings_that_do_not_exist_are_named(settings, message):
 
 @pytest.mark.parametrize(("bad", "message"), [(np.nan, "NaN"), (np.inf, "infinity"), (1e5, "60000")])
 def test_values_that_have_no_code_are_refused(bad, message):
+    with pytest.raises(RecpruneError, match="30000" if bad == 1e5 else message):
+        Quantized.encode(np.array([[1, bad]]), 1)
     with pytest.raises(RecpruneError, match=message):
         Quantized.encode(np.array([[1, bad]]), 8)
     with pytest.raises(RecpruneError, match="no axes"):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from recprune.bits import pack
 from recprune.weights import Encoding, Quantized, encoding_from
+from recprune.weights.quantized import levels
 
 __all__ = ["Code", "code_from"]
 
@@ -111,14 +112,26 @@ class _Dense(Code):
         self.values, self.leaf = self.state()["values"], None
 
 
+class _Bfloat16(_Dense):
+    """Its values are a tensor of torch's own type over the bits that are stored."""
+
+    def __init__(self, spec: Spec, tensors: Mapping[str, Tensor], prefix: str) -> None:
+        super().__init__(spec, {prefix + "values": tensors[prefix + "halves"].view(torch.bfloat16)}, prefix)
+
+    def state(self, prefix: str = "") -> dict[str, Tensor]:
+        return {prefix + "halves": super().state()["values"].view(torch.uint16)}
+
+    def close_(self) -> None:
+        self.values, self.leaf = super().state()["values"], None
+
+
 class _Quantized(Code):
     def __init__(self, spec: Spec, tensors: Mapping[str, Tensor], prefix: str) -> None:
         self.codes, self.scale = tensors[prefix + "codes"], tensors[prefix + "scale"]
         self.bits, self.granularity, self.group = int(spec["bits"]), spec["granularity"], int(spec["group"])
         self.shape = tuple(int(d) for d in spec["dims"])
         self.columns = int(np.prod(self.shape[1:], dtype=np.int64))
-        self.offset = 1.5 if self.bits == 2 else 2 ** (self.bits - 1) - 1
-        self.top = 3 if self.bits == 2 else 2 * (2 ** (self.bits - 1) - 1)
+        self.offset, self.top = levels(self.bits)
         self.leaf: Tensor | None = None
 
     @property
@@ -362,6 +375,7 @@ class _Other(Code):
 
 _CODES: dict[str, Callable[[Spec, Mapping[str, Tensor], str], Code]] = {
     "dense": _Dense,
+    "bfloat16": _Bfloat16,
     "quantized": _Quantized,
     "rows": _Rows,
     "stacked": _Stacked,

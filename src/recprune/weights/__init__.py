@@ -1,5 +1,6 @@
 """Named arrays, and the ways to store them."""
 
+from recprune.weights.bfloat16 import Bfloat16
 from recprune.weights.codebook import Codebook, codebook_bits
 from recprune.weights.encoding import Dense, Encoding, encoding_from
 from recprune.weights.low_rank import LowRank
@@ -10,6 +11,7 @@ from recprune.weights.sparse import Sparse
 from recprune.weights.words import in_words
 
 __all__ = [
+    "Bfloat16",
     "Codebook",
     "Dense",
     "Encoding",

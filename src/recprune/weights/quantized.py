@@ -12,22 +12,25 @@ from recprune.bits import pack, packed_bytes, unpack
 from recprune.errors import RecpruneError, unknown
 from recprune.weights.encoding import Encoding
 
-__all__ = ["Granularity", "Quantized", "check_settings"]
+__all__ = ["Granularity", "Quantized", "check_settings", "levels"]
 
 Array = npt.NDArray[Any]
 Granularity = Literal["per_tensor", "per_row", "per_column", "per_group"]
 # Clipping the largest values shortens the step of all others: worth it only where steps are long.
 _SHRINK = {8: (1.0,), 4: (1.0, 0.9, 0.8, 0.7, 0.6), 3: (1.0, 0.85, 0.7, 0.55), 2: (1.0, 0.85, 0.7, 0.55, 0.4)}
+_BITS = (1, *sorted(_SHRINK))
 
 
 @dataclass(frozen=True, eq=False)
 class Quantized(Encoding):
-    """Symmetric codes of 2, 3, 4 or 8 bits, packed, times a float16 scale.
+    """Symmetric codes of 1, 2, 3, 4 or 8 bits, packed, times a float16 scale.
 
     A value is `(code - offset) * scale`: at 3 bits and more the middle code is an exact zero; at 2 bits the four levels
-    are -1.5, -0.5, 0.5, 1.5 scales, which lose less than three levels would. Scales belong to a row, a column, a group
-    of `group` rows, or the whole; a row, column or group of zeros has scale zero and comes back exactly. The scale is
-    the one of a few clipped candidates with the least squared error.
+    are -1.5, -0.5, 0.5, 1.5 scales, which lose less than three levels would; at 1 bit the two levels are -0.5 and 0.5
+    scales. Scales belong to a row, a column, a group of `group` rows, or the whole; a row, column or group of zeros has
+    scale zero and comes back exactly. At 1 bit a value becomes plus or minus the mean magnitude of what shares its
+    scale, which has the least squared error and gives constants back (XNOR-Net: Rastegari et al. 2016); at more bits the
+    scale is the one of a few clipped candidates with the least squared error.
     """
 
     kind: ClassVar[str] = "quantized"
@@ -66,8 +69,8 @@ class Quantized(Encoding):
             raise RecpruneError("cannot quantize a single number: it has no axes")
         if not np.isfinite(values).all():
             raise RecpruneError("cannot quantize NaN or infinity")
-        if np.abs(values).max(initial=0.0) > 6e4:
-            raise RecpruneError("cannot quantize values above 60000: a float16 scale would overflow")
+        if np.abs(values).max(initial=0.0) > (limit := 30_000 if bits == 1 else 60_000):
+            raise RecpruneError(f"cannot quantize values above {limit}: a float16 scale would overflow")
         table = values.reshape(values.shape[0], _count(values.shape[1:]))
         group = group if granularity == "per_group" else 1
         scale = _best_scale(table, bits, granularity, group)
@@ -94,7 +97,7 @@ class Quantized(Encoding):
             step = self.scale[rows.reshape(-1, 1) // self.group]
         else:
             step = self.scale[None, :]
-        values = (codes - _offset(self.bits)) * step.astype(np.float32)
+        values = (codes - np.float32(levels(self.bits)[0])) * step.astype(np.float32)
         return values.reshape(rows.shape + self.dims[1:])
 
     def recode(self, array: Array) -> Quantized:
@@ -122,8 +125,8 @@ class Quantized(Encoding):
 
 def check_settings(bits: int, granularity: str, group: int) -> None:
     """Raise RecpruneError for settings that `Quantized` does not have."""
-    if type(bits) is not int or bits not in _SHRINK:
-        raise RecpruneError(f"bits must be one of 2, 3, 4, 8, got {bits!r}")
+    if type(bits) is not int or bits not in _BITS:
+        raise RecpruneError(f"bits must be one of {', '.join(map(str, _BITS))}, got {bits!r}")
     if granularity not in get_args(Granularity):
         raise unknown("granularity", str(granularity), get_args(Granularity))
     if type(group) is not int or group < 1:
@@ -155,16 +158,18 @@ def _scale_index(shape: tuple[int, ...], granularity: str, group: int) -> Array:
     return np.arange(columns)[None, :] if granularity == "per_column" else np.zeros((1, 1), np.int64)
 
 
-def _offset(bits: int) -> np.float32:
-    return np.float32(1.5 if bits == 2 else 2 ** (bits - 1) - 1)
+def levels(bits: int) -> tuple[float, int]:
+    """The code that would be zero (`offset`), and the largest code: `2 * offset`, so that levels are symmetric."""
+    offset = {1: 0.5, 2: 1.5}.get(bits, 2.0 ** (bits - 1) - 1)
+    return offset, int(2 * offset)
 
 
 def _code(table: Array, step: Array, bits: int) -> Array:
-    top = 3 if bits == 2 else 2 * (2 ** (bits - 1) - 1)
+    offset, top = levels(bits)
     safe = np.where(step > 0, step, np.float32(1))
     ratio = np.where(step > 0, table / safe, 0)
     # floor(x + 1/2) and not rint: ties must not depend on the offset being a half or a whole.
-    codes: Array = np.clip(np.floor(ratio + _offset(bits) + np.float32(0.5)), 0, top)
+    codes: Array = np.clip(np.floor(ratio + np.float32(offset + 0.5)), 0, top)
     return codes
 
 
@@ -182,18 +187,23 @@ def _by_scale(function: np.ufunc, table: Array, granularity: str, group: int) ->
 
 
 def _best_scale(table: Array, bits: int, granularity: str, group: int) -> npt.NDArray[np.float16]:
+    if bits == 1:
+        many = _by_scale(np.add, np.ones_like(table), granularity, group)
+        total = _by_scale(np.add, np.abs(table.astype(np.float64)), granularity, group)
+        return (2 * total / np.maximum(many, 1)).astype(np.float16)
+    offset = np.float32(levels(bits)[0])
     largest = _by_scale(np.maximum, np.abs(table), granularity, group)
     index = _scale_index(table.shape, granularity, group)
     best_scale = np.zeros(largest.shape, np.float16)
     best_error = np.full(largest.shape, np.inf)
     for shrink in _SHRINK[bits]:
-        scale = (largest * shrink / _offset(bits)).astype(np.float16)
+        scale = (largest * shrink / offset).astype(np.float16)
         if shrink == 1:
             # Where rounding to float16 would cut off more than half a step (values near 1e-6), the next larger one.
-            short = largest - _offset(bits) * scale.astype(np.float32) > scale.astype(np.float32) / 2
+            short = largest - offset * scale.astype(np.float32) > scale.astype(np.float32) / 2
             scale = np.where(short, np.nextafter(scale, np.float16(np.inf)), scale)
         step = scale.astype(np.float32)[index]
-        squares = ((_code(table, step, bits) - _offset(bits)) * step - table) ** 2
+        squares = ((_code(table, step, bits) - offset) * step - table) ** 2
         error = _by_scale(np.add, squares, granularity, group)
         better = error < best_error
         best_scale = np.where(better, scale, best_scale)

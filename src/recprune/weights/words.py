@@ -21,7 +21,7 @@ def in_words(value: Encoding) -> str:
         return str(value.values.dtype)
     if isinstance(value, Quantized):
         scale = f"per {value.group} rows" if value.granularity == "per_group" else value.granularity.replace("_", " ")
-        return f"{value.bits} bits {scale}"
+        return f"{value.bits} bit{'s' * (value.bits > 1)} {scale}"
     if isinstance(value, Codebook):
         return f"{value.bits} bits a row, {len(value.words)} words"
     if isinstance(value, Rows):

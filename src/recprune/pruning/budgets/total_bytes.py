@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from recprune.errors import RecpruneError
 from recprune.pruning.budgets.budget import Budget
-from recprune.weights import Codebook, Dense, Encoding, LowRank, Param, Quantized, Rows, Stacked
+from recprune.weights import Bfloat16, Codebook, Dense, Encoding, LowRank, Param, Quantized, Rows, Stacked
 
 __all__ = ["TotalBytes"]
 
@@ -81,7 +81,7 @@ def _costs(value: Encoding) -> tuple[float, npt.NDArray[np.float64]]:
     if isinstance(value, Stacked):
         parts = [_costs(part) for part in value.parts]
         return sum(fixed for fixed, _ in parts), np.concatenate([cost for _, cost in parts])
-    if not isinstance(value, Dense | Quantized | Codebook):
+    if not isinstance(value, Dense | Bfloat16 | Quantized | Codebook):
         raise RecpruneError(f"total_bytes cannot cut what is stored {value.kind}: its rows have no size of their own")
     empty = value.cut(0, np.zeros(0, np.int64)).nbytes
     # A last byte of codes and a last group's scale may be filled in part only.

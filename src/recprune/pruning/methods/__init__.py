@@ -1,5 +1,6 @@
 """What is done to weights: one verb a file."""
 
+from recprune.pruning.methods.cast import Cast
 from recprune.pruning.methods.codebook import Codebook
 from recprune.pruning.methods.drop_axis import DropAxis
 from recprune.pruning.methods.drop_fields import DropFields
@@ -10,8 +11,19 @@ from recprune.pruning.methods.quantize import Quantize
 from recprune.pruning.methods.retrain import Retrain
 from recprune.pruning.step import Step
 
-__all__ = ["METHODS", "Codebook", "DropAxis", "DropFields", "DropRows", "Factorize", "KeepTop", "Quantize", "Retrain"]
+__all__ = [
+    "METHODS",
+    "Cast",
+    "Codebook",
+    "DropAxis",
+    "DropFields",
+    "DropRows",
+    "Factorize",
+    "KeepTop",
+    "Quantize",
+    "Retrain",
+]
 
 METHODS: dict[str, type[Step]] = {
-    step.verb: step for step in (DropRows, DropAxis, DropFields, Quantize, Codebook, Factorize, KeepTop, Retrain)
+    step.verb: step for step in (DropRows, DropAxis, DropFields, Quantize, Cast, Codebook, Factorize, KeepTop, Retrain)
 }

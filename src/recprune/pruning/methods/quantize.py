@@ -16,12 +16,13 @@ __all__ = ["Quantize"]
 
 @dataclass(frozen=True)
 class Quantize(Step):
-    """Quantize the targets to `bits` (2, 3, 4 or 8) with a scale per row, group of rows, column, or tensor.
+    """Quantize the targets to `bits` (1, 2, 3, 4 or 8) with a scale per row, group of rows, column, or tensor.
 
     Where a parameter would not get smaller it is left as it is: a scale for each row of a narrow table costs more than
     it saves, so share it by group there. Groups are neighbouring rows: an artifact renumbers the rows of tables with a
     vocabulary and forms their groups anew, so measure such a recipe on the artifact;
-    `per_row` and `per_column` lose nothing.
+    `per_row` and `per_column` lose nothing. At 1 bit only the signs and one mean magnitude a scale are left (XNOR-Net:
+    Rastegari et al. 2016); values of zero come back as zero only where all that share their scale are zero.
     """
 
     verb: ClassVar[str] = "quantize"
@@ -56,4 +57,4 @@ class Quantize(Step):
         scales = (
             f"one scale for {self.group} rows" if self.granularity == "per_group" else "a scale " + self.granularity
         )
-        return f"quantize {self.target} to {self.bits} bits, {scales.replace('_', ' ')}"
+        return f"quantize {self.target} to {self.bits} bit{'s' * (self.bits > 1)}, {scales.replace('_', ' ')}"
