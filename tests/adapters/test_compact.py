@@ -47,7 +47,9 @@ def encodings(draw, rows=None, columns=None, depth=2):
         return LowRank(draw(encodings(rows, rank, depth - 1)), draw(leaves(rank, columns)))
     if kind == "stacked":
         first = draw(st.integers(0, rows))
-        return Stacked((draw(leaves(first, columns)), draw(encodings(rows - first, draw(st.integers(1, columns)), 0))))
+        parts = draw(leaves(first, columns)), draw(encodings(rows - first, draw(st.integers(1, columns)), 0))
+        which = np.arange(rows) >= first
+        return Stacked.encode(draw(st.permutations(which)) if draw(st.booleans()) else which, parts)
     return draw(leaves(rows, columns))
 
 

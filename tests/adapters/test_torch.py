@@ -56,6 +56,11 @@ def stacked(array):
     )
 
 
+def mixed_up(array):
+    which = np.arange(len(array)) % 3
+    return Stacked.encode(which, tuple(quantized(8)(array[which == i]) for i in range(3)))
+
+
 def half(array):
     return Dense(array.astype(np.float16))
 
@@ -72,6 +77,7 @@ MATRIX = {
     "low rank": low_rank,
     "low rank of codes": small_low_rank,
     "stacked": stacked,
+    "mixed up": mixed_up,
 }
 
 

@@ -58,6 +58,7 @@ def every_encoding(rows=10, columns=4):
         "low rank of rows": LowRank(rows_of(table(rows, 2), mask), Dense(table(2, columns))),
         "stacked": Stacked((Dense(array[:3]), Quantized.encode(array[3:, :2], 4), Dense(array[:0, :1]))),
         "stacked rows": Stacked((Dense(array[:4]), rows_of(array[4:, :3], mask[4:]))),
+        "stacked anyhow": Stacked.encode(mask.astype(int), (Dense(array[~mask]), Dense(array[mask][:, :3]))),
         "rows of stacked": Rows.encode(
             mask, Stacked((Dense(array[mask][:2]), Dense(array[mask][2:, :2]))), int(mask.sum()) - 1
         ),

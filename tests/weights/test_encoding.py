@@ -13,7 +13,6 @@ from recprune.weights import Dense, Quantized, Rows, encoding_from, in_words
 from .arrays import every_encoding, table
 
 EVERY = every_encoding()
-KEPT_ORDER = [0, 2, 3, 7, 9]  # groups of a stacked table stay in order
 pytestmark = pytest.mark.parametrize("name", EVERY)
 
 
@@ -42,7 +41,7 @@ def test_the_file_gives_it_back(name):
 @pytest.mark.parametrize("axis", [0, 1])
 def test_cutting_is_cutting_what_is_decoded(name, axis):
     value = EVERY[name]
-    for keep in ([0, 2, 3], KEPT_ORDER if axis == 0 else [1, 3], []):
+    for keep in ([0, 2, 3], [7, 0, 9, 2] if axis == 0 else [1, 3], []):
         index = np.array(keep, dtype=np.int64)
         cut = value.cut(axis, index)
         expected = np.take(value.decode(), index, axis=axis)

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recprune.errors import RecpruneError
 from recprune.weights import Dense, LowRank, Quantized, Rows, Stacked, encoding_from
@@ -30,8 +32,14 @@ def test_directories_are_counted_beside_what_is_stored():
     assert bitmap.resident_bytes - bitmap.nbytes == 4 * (1 + 16)  # 125 bytes in blocks of 8
     runs = rows_of(table(1000, 1), np.arange(1000) < 7)
     assert runs.resident_bytes - runs.nbytes == 4 * 2
-    for nested in (LowRank(bitmap, Dense(table(1, 1))), Stacked((bitmap,))):
-        assert nested.resident_bytes - nested.nbytes == 68
+    low_rank = LowRank(bitmap, Dense(table(1, 1)))
+    assert low_rank.resident_bytes - low_rank.nbytes == 68
+    # A run of a stacked table: its first row, its part, and the rows of the part before it.
+    stacked = Stacked((bitmap,))
+    assert stacked.resident_bytes - stacked.nbytes == 68 + 3 * 8
+    # Packed: for each block of 32 rows, how many of each of two parts lie before.
+    mixed = Stacked.encode(np.arange(100) % 2, (Dense(table(50, 1)), Dense(table(50, 1))))
+    assert mixed.resident_bytes - mixed.nbytes == 4 * 4 * 2
     assert Dense(table(3, 3)).resident_bytes == 36
 
 
@@ -44,14 +52,62 @@ def test_narrow_parts_are_zero_beyond_their_width():
     assert value.cut(0, np.array([1])).shape == (1, 3)
 
 
-def test_order_within_a_stacked_table_is_the_parts():
-    value = Stacked((Dense(table(3, 2)), Dense(table(3, 1))))
-    swapped = value.cut(0, np.array([2, 0, 1, 5, 3, 4]))  # within each part
-    assert np.array_equal(swapped.decode(), value.decode()[[2, 0, 1, 5, 3, 4]])
-    with pytest.raises(RecpruneError, match="order"):
-        value.cut(0, np.array([3, 0]))
+def test_rows_of_parts_in_any_order():
+    # Runs of rows 0-1, 2, 3-5 are 24 bytes; a bit a row is one.
+    value = Stacked.encode(np.array([0, 0, 1, 0, 0, 0]), (Dense(table(5, 2)), Dense(table(1, 1))))
+    assert (value.order.dtype, value.order.nbytes) == (np.uint8, 1)
+    assert value.order.tolist() == [0b00100000]
+    # Over 400 rows a bit each is 50 bytes, so runs are stored: first row and part of each.
+    which = np.array([1] * 100 + [0] * 299 + [1])
+    value = Stacked.encode(which, (Dense(table(299, 2)), Dense(table(101, 1, seed=1))))
+    assert value.order.tolist() == [0, 1, 100, 0, 399, 1]
+    expected = np.zeros((400, 2), np.float32)
+    expected[which == 0] = table(299, 2)
+    expected[which == 1, :1] = table(101, 1, seed=1)
+    assert np.array_equal(value.decode(), expected)
+    order = np.random.default_rng(0).permutation(400)
+    assert np.array_equal(value.cut(0, order).decode(), expected[order])
+    assert value.cut(0, order).order.nbytes == 50
+    again = value.cut(0, order).cut(0, np.argsort(order))
+    assert again.order.tolist() == value.order.tolist()
+    assert len(value.cut(0, np.argsort(which, kind="stable")).order) == 0
     with pytest.raises(RecpruneError, match="order"):
         value.cut(1, np.array([1, 0]))
+
+
+@given(st.lists(st.integers(0, 4), max_size=100), st.data())
+def test_every_row_is_found_in_its_part(which, data):
+    which = np.array(which, dtype=np.int64)
+    parts = tuple(Dense(table(int((which == i).sum()), 1 + i % 2, seed=i)) for i in range(5))
+    value = Stacked.encode(which, parts)
+    expected = np.zeros((len(which), 2), np.float32)
+    for i, part in enumerate(parts):
+        expected[which == i, : part.shape[1]] = part.values
+    assert np.array_equal(value.decode(), expected)
+    assert value.order.nbytes <= (len(which) + 1) // 2  # four bits a row
+    keep = np.array(data.draw(st.lists(st.integers(0, len(which) - 1), max_size=20)) if len(which) else [], np.int64)
+    assert np.array_equal(value.cut(0, keep).decode(), expected[keep].reshape(-1, 2))
+    assert value.mask().all()
+    assert np.array_equal(value.recode(expected).decode(), expected)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        np.array([0, 0], np.int32),  # all rows of part 0
+        np.array([0, 0, 2, 2], np.int32),  # a part that is not there
+        np.array([0, -1, 2, 1], np.int32),
+        np.array([1, 0, 2, 1], np.int32),  # the first row is in no run
+        np.array([0, 0, 9, 1, 2, 0], np.int32),
+        np.array([0, 0, 2], np.int32),
+        np.array([0b00010000], np.uint8),  # three rows of the first part
+        np.array([0, 0], np.uint8),
+        np.array([0.0], np.float32),
+    ],
+)
+def test_an_order_that_does_not_fit_the_parts_is_refused(order):
+    with pytest.raises(RecpruneError, match="order of stacked rows"):
+        Stacked((Dense(table(2, 2)), Dense(table(2, 1))), order)
 
 
 def test_a_full_rank_product_is_the_matrix():

@@ -75,11 +75,9 @@ def _groups(tables: list[Encoding], ids: int, keep_all: bool) -> list[Array]:
     if not len(rows):
         return [rows]
     signatures, group = np.unique(marks[:, rows], axis=1, return_inverse=True)
-    # A stacked table keeps its parts in their order, so they come before all else.
-    stacked = signatures.max(axis=1) > 0
 
     def rank(signature: Array) -> tuple[Any, ...]:
-        return tuple(np.maximum(signature[stacked], 0)), -int((signature >= 0).sum()), tuple(signature)
+        return -int((signature >= 0).sum()), tuple(signature)
 
     order = sorted(range(signatures.shape[1]), key=lambda g: rank(signatures[:, g]))
     return [rows[group.reshape(-1) == g] for g in order]
@@ -96,9 +94,13 @@ def _marks(table: Encoding) -> Array:
     if isinstance(table, LowRank):
         return _marks(table.left)
     if isinstance(table, Stacked):
-        last = len(table.parts) - 1
-        marks = [_marks(part) for part in table.parts]
-        return np.concatenate([np.where((m == _UNKNOWN) & (i == last), m, i) for i, m in enumerate(marks)])
+        which, place = table.position(np.arange(table.shape[0]))
+        marks = which.copy()
+        for i, part in enumerate(table.parts):
+            # What reads the last row of a part reads that of unknown ids only where this lies in the part.
+            inside = _marks(part)[place[which == i]]
+            marks[which == i] = np.where((inside == _UNKNOWN) & (i == which[-1]), _UNKNOWN, i)
+        return marks
     return np.zeros(table.shape[0], dtype=np.int64)
 
 

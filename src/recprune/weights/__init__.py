@@ -6,8 +6,9 @@ from recprune.weights.encoding import Dense, Encoding, encoding_from
 from recprune.weights.low_rank import LowRank
 from recprune.weights.param import Param, Weights, match
 from recprune.weights.quantized import Granularity, Quantized
-from recprune.weights.rows import Rows, Stacked
+from recprune.weights.rows import Rows
 from recprune.weights.sparse import Sparse
+from recprune.weights.stacked import Stacked
 from recprune.weights.words import in_words
 
 __all__ = [

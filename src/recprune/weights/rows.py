@@ -12,7 +12,7 @@ import numpy.typing as npt
 from recprune.errors import RecpruneError
 from recprune.weights.encoding import Encoding
 
-__all__ = ["Rows", "Stacked"]
+__all__ = ["Rows"]
 
 Array = npt.NDArray[Any]
 _BLOCK = 8  # bytes of bitmap for each entry of the rank directory: half a bit a row
@@ -156,74 +156,3 @@ class Rows(Encoding):
 
 
 _POPCOUNT = np.array([bin(i).count("1") for i in range(256)], dtype=np.uint8)
-
-
-@dataclass(frozen=True, eq=False)
-class Stacked(Encoding):
-    """Groups of rows one after the other, each with an encoding and a width of its own, most popular first.
-
-    Parts narrower than the widest are zero in their missing last columns (mixed dimensions: Ginart et al. 2021).
-    """
-
-    kind: ClassVar[str] = "stacked"
-    parts: tuple[Encoding, ...]
-
-    def __post_init__(self) -> None:
-        if not self.parts or not all(isinstance(part, Encoding) for part in self.parts):
-            raise RecpruneError("stacked needs one encoding or more")
-        if any(len(part.shape) != 2 for part in self.parts):
-            raise RecpruneError("stacked parts must be tables of two axes")
-        starts = np.cumsum([0, *(part.shape[0] for part in self.parts)])
-        object.__setattr__(self, "_starts", starts)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """All rows, and the width of the widest part."""
-        return (sum(part.shape[0] for part in self.parts), max(part.shape[1] for part in self.parts))
-
-    def take(self, rows: Array) -> npt.NDArray[np.float32]:
-        """Rows from their parts, zeros beyond a part's width."""
-        rows = np.asarray(rows, dtype=np.int64)
-        starts: Array = self._starts  # type: ignore[attr-defined]
-        result = np.zeros((*rows.shape, self.shape[1]), dtype=np.float32)
-        which = np.searchsorted(starts, rows, side="right") - 1
-        for i, part in enumerate(self.parts):
-            chosen = which == i
-            if chosen.any():
-                values = np.zeros((int(chosen.sum()), self.shape[1]), dtype=np.float32)
-                values[:, : part.shape[1]] = part.take(rows[chosen] - starts[i])
-                result[chosen] = values
-        return result
-
-    def mask(self) -> npt.NDArray[np.bool_]:
-        """Which rows their parts store for themselves."""
-        return np.concatenate([part.mask() for part in self.parts])
-
-    def recode(self, array: Array) -> Stacked:
-        """The same groups, widths and encodings for another array of as many rows."""
-        if len(array) != self.shape[0]:
-            raise RecpruneError(f"a table of {len(array)} rows does not fit groups of {self.shape[0]}")
-        starts: Array = self._starts  # type: ignore[attr-defined]
-        return Stacked(
-            tuple(
-                part.recode(array[starts[i] : starts[i + 1], : min(part.shape[1], array.shape[1])])
-                for i, part in enumerate(self.parts)
-            )
-        )
-
-    def cut(self, axis: int, keep: Array) -> Encoding:
-        """Cut each part by what falls into it; rows may change their order within a part only."""
-        keep = np.asarray(keep, dtype=np.int64)
-        if axis == 1:
-            if (np.diff(keep) < 0).any():
-                raise RecpruneError("the columns of a stacked table are kept in their order")
-            return Stacked(tuple(part.cut(1, keep[keep < part.shape[1]]) for part in self.parts))
-        starts: Array = self._starts  # type: ignore[attr-defined]
-        if (np.diff(np.searchsorted(starts, keep, side="right")) < 0).any():
-            raise RecpruneError("the groups of a stacked table are kept in their order")
-        inside = [keep[(keep >= starts[i]) & (keep < starts[i + 1])] - starts[i] for i in range(len(self.parts))]
-        return Stacked(tuple(part.cut(0, rows) for part, rows in zip(self.parts, inside, strict=True)))
-
-    def map_dense(self, function: Callable[[Encoding], Encoding]) -> Encoding:
-        """Act on each part."""
-        return Stacked(tuple(part.map_dense(function) for part in self.parts))

@@ -4,8 +4,9 @@ from recprune.weights.codebook import Codebook
 from recprune.weights.encoding import Dense, Encoding
 from recprune.weights.low_rank import LowRank
 from recprune.weights.quantized import Quantized
-from recprune.weights.rows import Rows, Stacked
+from recprune.weights.rows import Rows
 from recprune.weights.sparse import Sparse
+from recprune.weights.stacked import Stacked
 
 __all__ = ["in_words"]
 

@@ -80,7 +80,10 @@ def _costs(value: Encoding) -> tuple[float, npt.NDArray[np.float64]]:
         return fixed + value.right.nbytes, cost
     if isinstance(value, Stacked):
         parts = [_costs(part) for part in value.parts]
-        return sum(fixed for fixed, _ in parts), np.concatenate([cost for _, cost in parts])
+        which, place = value.position(np.arange(value.shape[0]))
+        each = np.concatenate([cost for _, cost in parts])
+        start = np.cumsum([0, *(len(cost) for _, cost in parts)])
+        return value.order.nbytes + sum(fixed for fixed, _ in parts), each[start[which] + place]
     if not isinstance(value, Dense | Bfloat16 | Quantized | Codebook):
         raise RecpruneError(f"total_bytes cannot cut what is stored {value.kind}: its rows have no size of their own")
     empty = value.cut(0, np.zeros(0, np.int64)).nbytes
