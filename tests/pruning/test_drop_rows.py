@@ -172,9 +172,7 @@ def test_bytes_go_where_they_save_most_importance():
 
 
 @given(
-    st.sampled_from(
-        sorted(name for name in every_encoding() if "stacked" not in name and "sparse" not in name)
-    ),
+    st.sampled_from(sorted(name for name in every_encoding() if "stacked" not in name and "sparse" not in name)),
     st.integers(1, 400),
     st.sampled_from([(), (9,), (0,), (0, 9)]),
     st.integers(0, 99),

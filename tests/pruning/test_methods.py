@@ -6,7 +6,7 @@ import pytest
 from recprune.artifact import Artifact, lay_out
 from recprune.context import Context
 from recprune.errors import RecpruneError
-from recprune.pruning.methods import Cast, DropAxis, DropFields, Factorize, Quantize, Retrain
+from recprune.pruning.methods import Cast, Codebook, DropAxis, DropFields, Factorize, Quantize, Retrain
 from recprune.pruning.methods.drop_axis import axis_importance
 from recprune.pruning.methods.drop_fields import fields_of
 from recprune.runtime import Scorer
@@ -186,8 +186,43 @@ def test_what_would_not_get_smaller_stays():
     assert Factorize("t", 9)(weights, Context())["t"].value is weights["t"].value
     low = Factorize("t", 1)(weights, Context())
     assert Factorize("t", 2)(low, Context())["t"].value is low["t"].value
-    with pytest.raises(RecpruneError, match="'b': it has 1 axes, not 2"):
+    with pytest.raises(RecpruneError, match="cannot act on 'b': it is no matrix; matrices are: "):
         Factorize("b", 1)(Weights({"b": Param(("",), dense([1, 2]))}), Context())
+
+
+def diagonal(*values):
+    """Rows at right angles, eight columns."""
+    table = np.zeros((8, 8), np.float32)
+    table[np.arange(len(values)), np.arange(len(values))] = values
+    return Weights({"t": Param(("item", "f"), Dense(table))})
+
+
+@pytest.mark.parametrize(("energy", "rank"), [(0.5, 1), (0.64, 1), (0.65, 2), (0.95, 2), (0.97, 3)])
+def test_the_rank_that_keeps_a_share_of_the_squared_norm(energy, rank):
+    # Squares 64, 32 and 4 of 100.
+    weights = diagonal(8, np.sqrt(32), 2)
+    value = Factorize("t", energy=energy)(weights, Context())["t"].value
+    assert value.rank == rank
+
+
+def test_energy_counts_by_reads():
+    # Unread, the large row is worth a hundredth of the mean reads: 64 * .125 * .01 against 4 * 1.
+    context = Context({"item": np.array([0, 1, 0, 0, 0, 0, 0, 0])})
+    value = Factorize("t", energy=0.9)(diagonal(8, 2), context)["t"].value
+    assert value.rank == 1
+    assert abs(value.decode()[1, 1] - 2) < 0.01
+    assert Factorize("t", energy=0.99)(diagonal(8, 2), context)["t"].value.rank == 2
+
+
+def test_the_rank_that_bytes_allow():
+    # Eight rows and eight columns: 64 bytes a rank.
+    for size, rank in ((64, 1), (127, 1), (128, 2)):
+        value = Factorize("t", bytes=size)(diagonal(3, 2, 1), Context())["t"].value
+        assert (value.rank, value.nbytes) == (rank, 64 * rank)
+    with pytest.raises(RecpruneError, match=r"'t': rank 1 of a matrix of \(8, 8\) takes 64 bytes, not 63"):
+        Factorize("t", bytes=63)(diagonal(3), Context())
+    whole = diagonal(3)
+    assert Factorize("t", bytes=600)(whole, Context())["t"].value is whole["t"].value
 
 
 def test_kept_rows_stay_the_kept_ones():
@@ -197,6 +232,30 @@ def test_kept_rows_stay_the_kept_ones():
     found = Factorize("t", 1)(Weights({"t": Param(("item", "f"), value)}), Context())["t"].value
     assert isinstance(found, Rows)
     np.testing.assert_allclose(found.decode(), value.decode(), atol=1e-4)
+
+
+# codebook
+
+
+def test_pieces_have_books_of_their_own():
+    # Every pair of four halves: 16 different rows, which one book of two bits cannot tell apart.
+    halves = np.array([[0, 1], [2, 3], [4, 5], [6, 7]], np.float32)
+    table = np.array([[*a, *b] for a in halves for b in halves] * 4)
+    weights = Weights({"t": Param(("item", "f"), dense(table))})
+    value = Codebook("t", 2, parts=2)(weights, Context())["t"].value
+    assert np.array_equal(value.decode(), table)
+    # Two codes of two bits a row; two books of four words of two float16.
+    assert value.nbytes == 64 * 4 // 8 + 2 * 4 * 2 * 2
+    single = Codebook("t", 2)(weights, Context())["t"].value
+    assert np.abs(single.decode() - table).max() > 1
+    # A table of one column has one piece.
+    narrow = Weights({"t": Param(("item", "f"), dense(table[:, :1]))})
+    assert Codebook("t", 2, parts=2)(narrow, Context())["t"].value.nbytes == 64 * 2 // 8 + 4 * 2
+
+
+def test_what_has_no_rows_to_code_is_named():
+    with pytest.raises(RecpruneError, match=r"codebook cannot act on 'hidden\.bias': it is no table; tables are: user"):
+        Codebook("hidden.bias")(like().weights, Context())
 
 
 # quantize

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from recprune.weights import Bfloat16, Codebook, Dense, LowRank, Quantized, Rows, Sparse, Stacked
+from recprune.weights import Bfloat16, Codebook, Columns, Dense, LowRank, Quantized, Rows, Sparse, Stacked
 
 BITS = (1, 2, 3, 4, 8)
 GRANULARITIES = ("per_tensor", "per_row", "per_column", "per_group")
@@ -64,6 +64,8 @@ def every_encoding(rows=10, columns=4):
         ),
     }
     found["codebook"] = Codebook.encode(array, 3)
+    found["columns"] = Columns((Codebook.encode(array[:, :1], 3), Codebook.encode(array[:, 1:], 3)))
+    found["rows of columns"] = rows_of(array, mask, lambda d: Columns((Dense(d.values[:, :3]), Dense(d.values[:, 3:]))))
     found["rows of a codebook"] = rows_of(array, mask, lambda d: Codebook.encode(d.values, 2))
     found["sparse"] = Sparse.from_dense(np.where(np.abs(array) > 0.7, array, 0), 8)
     found["sparse rows"] = rows_of(array, mask, lambda d: Sparse.from_dense(d.values, 3))

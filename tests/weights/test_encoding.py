@@ -77,7 +77,8 @@ def test_marks_tell_which_rows_are_stored(name):
     assert mask.dtype == bool
     assert mask.shape == (10,)
     expected = {"runs": 5, "bitmap": 4, "rows of codes": 4, "rows of low rank": 4, "low rank of rows": 4,
-                "stacked rows": 4 + 2, "rows of stacked": 4, "sparse rows": 4, "rows of a codebook": 4}  # fmt: skip
+                "stacked rows": 4 + 2, "rows of stacked": 4, "sparse rows": 4, "rows of a codebook": 4,
+                "rows of columns": 4}  # fmt: skip
     assert mask.sum() == expected.get(name, 10)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recprune.errors import RecpruneError
-from recprune.weights import Dense, LowRank, Quantized, Rows, Stacked, encoding_from
+from recprune.weights import Columns, Dense, LowRank, Quantized, Rows, Stacked, encoding_from
 
 from .arrays import rows_of, table
 
@@ -108,6 +108,17 @@ def test_every_row_is_found_in_its_part(which, data):
 def test_an_order_that_does_not_fit_the_parts_is_refused(order):
     with pytest.raises(RecpruneError, match="order of stacked rows"):
         Stacked((Dense(table(2, 2)), Dense(table(2, 1))), order)
+
+
+def test_tables_side_by_side():
+    value = Columns((Dense(table(3, 2)), Dense(table(3, 1, seed=1)), Dense(table(3, 2, seed=2))))
+    whole = np.concatenate([table(3, 2), table(3, 1, seed=1), table(3, 2, seed=2)], axis=1)
+    assert np.array_equal(value.decode(), whole)
+    assert len(value.cut(1, np.array([0, 4])).parts) == 2
+    with pytest.raises(RecpruneError, match="kept in their order"):
+        value.cut(1, np.array([4, 0]))
+    with pytest.raises(RecpruneError, match=r"as many rows each, got shapes \[\(3, 2\), \(2, 2\)\]"):
+        Columns((Dense(table(3, 2)), Dense(table(2, 2))))
 
 
 def test_a_full_rank_product_is_the_matrix():

@@ -308,34 +308,27 @@ class _Stacked(Code):
         self.groups = [code_from(part, tensors, f"{prefix}parts.{i}.") for i, part in enumerate(spec["parts"])]
         self.order = tensors[prefix + "order"]
         self.shape = (sum(g.shape[0] for g in self.groups), max(g.shape[1] for g in self.groups))
-        # Where each part's rows are, and what that needs in memory: runs are a few numbers, packed groups five bytes a row.
-        order = self.order.cpu()
-        if order.dtype == torch.int32:
-            runs = order.long().reshape(-1, 2)
-            rows = torch.tensor([g.shape[0] for g in self.groups])
-            if not len(runs):
-                runs = torch.stack([rows.cumsum(0) - rows, torch.arange(len(rows))], 1)
-            length = torch.diff(runs[:, 0], append=torch.tensor([self.shape[0]]))
-            before = torch.zeros_like(length)
-            for i in range(len(rows)):
-                mine = runs[:, 1] == i
-                before[mine] = length[mine].cumsum(0) - length[mine]
-            self.starts, self.part, self.before = (t.contiguous().to(self.device) for t in (*runs.T, before))
-            self.which = None
-        else:
-            width = next(width for width in (1, 2, 4, 8) if len(self.groups) <= 1 << width)
-            self.which = _spread(order, width)[: self.shape[0]].to(self.device)
-            self.before = torch.zeros(self.shape[0], dtype=torch.int32, device=self.device)
-            for i in range(len(self.groups)):
-                mine = self.which == i
-                self.before[mine] = torch.arange(int(mine.sum()), dtype=torch.int32, device=self.device)
+        # Of each run of rows that lie in one part: its first row, the part, and the part's rows before it.
+        part = torch.arange(len(self.groups))
+        length = torch.tensor([group.shape[0] for group in self.groups])
+        if self.order.dtype == torch.uint8:
+            width = next(width for width in (1, 2, 4, 8) if len(part) <= 1 << width)
+            which = _spread(self.order.cpu(), width)[: self.shape[0]].long()
+            part, length = torch.unique_consecutive(which, return_counts=True)
+        elif len(self.order):
+            starts, part = self.order.cpu().long().reshape(-1, 2).T
+            length = torch.diff(starts, append=torch.tensor([self.shape[0]]))
+        before = torch.zeros_like(length)
+        for i in range(len(self.groups)):
+            mine = part == i
+            before[mine] = length[mine].cumsum(0) - length[mine]
+        self.runs = torch.stack([length.cumsum(0) - length, part, before]).int().to(self.device)
 
     def position(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The part that each row lies in, and its place there."""
-        if self.which is not None:
-            return self.which[rows], self.before[rows].long()
-        run = torch.searchsorted(self.starts, rows, right=True) - 1
-        return self.part[run], self.before[run] + rows - self.starts[run]
+        starts, part, before = self.runs
+        run = torch.searchsorted(starts, rows.int(), right=True) - 1
+        return part[run].long(), before[run] + rows - starts[run]
 
     def _take(self, rows: Tensor) -> Tensor:
         result = torch.zeros(len(rows), self.shape[1], device=rows.device)
@@ -352,7 +345,7 @@ class _Stacked(Code):
         start = torch.tensor([0, *(g.shape[0] for g in self.groups)], device=self.device).cumsum(0)
         pad = torch.nn.functional.pad
         parts = torch.cat([pad(g.decode(), (0, self.shape[1] - g.shape[1])) for g in self.groups])
-        return parts.index_select(0, start[which.long()] + place)
+        return parts.index_select(0, start[which] + place)
 
     def state(self, prefix: str = "") -> dict[str, Tensor]:
         parts = {k: v for i, g in enumerate(self.groups) for k, v in g.state(f"{prefix}parts.{i}.").items()}
@@ -362,8 +355,7 @@ class _Stacked(Code):
         yield from self.groups
 
     def derived(self) -> int:
-        own = [self.before, self.which] if self.which is not None else [self.starts, self.part, self.before]
-        return sum(t.nbytes for t in own) + super().derived()
+        return self.runs.nbytes + super().derived()
 
 
 class _LowRank(Code):

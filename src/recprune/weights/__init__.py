@@ -2,8 +2,9 @@
 
 from recprune.weights.bfloat16 import Bfloat16
 from recprune.weights.codebook import Codebook, codebook_bits
+from recprune.weights.columns import Columns
 from recprune.weights.encoding import Dense, Encoding, encoding_from
-from recprune.weights.low_rank import LowRank
+from recprune.weights.low_rank import LowRank, directions
 from recprune.weights.param import Param, Weights, match
 from recprune.weights.quantized import Granularity, Quantized
 from recprune.weights.rows import Rows
@@ -14,6 +15,7 @@ from recprune.weights.words import in_words
 __all__ = [
     "Bfloat16",
     "Codebook",
+    "Columns",
     "Dense",
     "Encoding",
     "Granularity",
@@ -25,6 +27,7 @@ __all__ = [
     "Stacked",
     "Weights",
     "codebook_bits",
+    "directions",
     "encoding_from",
     "in_words",
     "match",

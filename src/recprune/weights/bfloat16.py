@@ -23,8 +23,8 @@ class Bfloat16(Encoding):
     numpy has no such type, so the file holds unsigned integers, `halves`, and says in the encoding what they are.
     Values are rounded to the nearest, ties to even.
 
-    >>> Bfloat16.encode(np.array([1.0, -3e38, 1 + 2**-9])).decode().tolist()
-    [1.0, -2.9907294274121784e+38, 1.0]
+    >>> Bfloat16.encode(np.array([1.0, -2.0**127, 1 + 2**-9])).decode().tolist()
+    [1.0, -1.7014118346046923e+38, 1.0]
     """
 
     kind: ClassVar[str] = "bfloat16"

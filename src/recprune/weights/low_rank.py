@@ -12,7 +12,9 @@ import numpy.typing as npt
 from recprune.errors import RecpruneError
 from recprune.weights.encoding import Dense, Encoding
 
-__all__ = ["LowRank"]
+__all__ = ["LowRank", "directions"]
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,18 +32,22 @@ class LowRank(Encoding):
             raise RecpruneError(f"low-rank factors of shapes {self.left.shape} and {self.right.shape} do not multiply")
 
     @classmethod
-    def encode(cls, array: npt.NDArray[Any], rank: int) -> LowRank:
-        """Best rank-`rank` approximation in squared error: truncated SVD (Eckart, Young 1936)."""
+    def encode(cls, array: Array, rank: int, shares: Array | None = None) -> LowRank:
+        """Best rank-`rank` approximation in squared error: truncated SVD (Eckart, Young 1936).
+
+        `shares`: how much the error of each row counts (its reads): the decomposition of the matrix with rows scaled by
+        the square root of them (Srebro, Jaakkola 2003, separable weights). None counts all alike.
+        """
         matrix = np.asarray(array, dtype=np.float64)
         if matrix.ndim != 2:
             raise RecpruneError(f"a matrix has two axes, got an array of shape {matrix.shape}")
         if not 1 <= rank <= min(matrix.shape):
             raise RecpruneError(f"rank must be in 1..{min(matrix.shape)} for a matrix of {matrix.shape}, got {rank}")
-        u, s, vt = np.linalg.svd(matrix, full_matrices=False)
-        root = np.sqrt(s[:rank])
-        return cls(
-            Dense((u[:, :rank] * root).astype(np.float32)), Dense((root[:, None] * vt[:rank]).astype(np.float32))
-        )
+        right = directions(matrix, shares)[1][:rank]
+        left = matrix @ right.T
+        # The same spread in both factors, so that one number of bits serves both.
+        balance = np.sqrt(np.maximum(np.linalg.norm(left, axis=0), 1e-30))
+        return cls(Dense((left / balance).astype(np.float32)), Dense((right * balance[:, None]).astype(np.float32)))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -57,16 +63,16 @@ class LowRank(Encoding):
         """Which rows the left factor stores for themselves."""
         return self.left.mask()
 
-    def take(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def take(self, rows: Array) -> npt.NDArray[np.float32]:
         """Multiply only the rows that are read."""
         return self.left.take(rows) @ self.right.decode()
 
-    def recode(self, array: npt.NDArray[Any]) -> LowRank:
+    def recode(self, array: Array) -> LowRank:
         """Another matrix at the same rank (or the largest there is), its factors stored as these are."""
         fresh = LowRank.encode(array, min(self.rank, *array.shape))
         return LowRank(self.left.recode(fresh.left.decode()), self.right.recode(fresh.right.decode()))
 
-    def cut(self, axis: int, keep: npt.NDArray[Any]) -> Encoding:
+    def cut(self, axis: int, keep: Array) -> Encoding:
         """Rows are cut in the left factor, columns in the right one."""
         if axis == 0:
             return LowRank(self.left.cut(0, keep), self.right)
@@ -75,3 +81,18 @@ class LowRank(Encoding):
     def map_dense(self, function: Callable[[Encoding], Encoding]) -> Encoding:
         """Act on both factors."""
         return LowRank(self.left.map_dense(function), self.right.map_dense(function))
+
+
+def directions(matrix: Array, shares: Array | None = None) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Orthogonal directions of the rows, and the squared norm along each, largest first; a row counts as `shares` says.
+
+    >>> energy, basis = directions(np.array([[3.0, 0.0], [0.0, 4.0]]), shares=np.array([99.0, 1.0]))
+    >>> int(energy.argmax()), np.abs(basis[0]).round().tolist()
+    (0, [1.0, 0.0])
+    """
+    matrix = np.asarray(matrix, dtype=np.float64)
+    if shares is not None:
+        # Rows that nobody reads count a little too: they may be read tomorrow.
+        matrix = matrix * np.sqrt(np.asarray(shares) + max(float(np.mean(shares)), 1e-9) * 1e-2)[:, None]
+    _, s, basis = np.linalg.svd(matrix, full_matrices=False)
+    return s**2, basis

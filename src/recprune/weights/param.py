@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -111,6 +111,11 @@ class Weights(Mapping[str, Param]):
     def match(self, target: str) -> list[str]:
         """Names that match a pattern such as `"*.factor"`; none is an error that lists what there is."""
         return match(target, list(self))
+
+    def cannot(self, verb: str, name: str, why: str, which: str, acts: Callable[[Param], bool]) -> RecpruneError:
+        """The error of a step asked of a parameter that it cannot act on: it lists those that it can."""
+        able = ", ".join(n for n, param in self.items() if acts(param)) or "(none)"
+        return RecpruneError(f"{verb} cannot act on {name!r}: {why}; {which} are: {able}")
 
     def tables(self, axis: str) -> list[str]:
         """Parameters with one row for each position of `axis`."""

@@ -150,6 +150,11 @@ class Rows(Encoding):
             stored = np.append(stored, self.default)
         return Rows.encode(mask, self.inner.cut(0, stored), default)
 
+    def map_stored(self, function: Callable[[Encoding, Array], Encoding], shares: Array) -> Rows:
+        """Replace what is stored by `function` of it and of the reads of each stored row; `shares`: reads of all rows."""
+        read = np.bincount(self.position(np.arange(self.rows)), shares, self.inner.shape[0]).astype(np.float64)
+        return Rows(self.kept, function(self.inner, read), self.default, self.rows)
+
     def map_dense(self, function: Callable[[Encoding], Encoding]) -> Encoding:
         """Act on the stored rows."""
         return Rows(self.kept, self.inner.map_dense(function), self.default, self.rows)

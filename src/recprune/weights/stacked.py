@@ -65,7 +65,7 @@ class Stacked(Encoding):
             if not len(starts):
                 starts, part = np.cumsum(rows) - rows, np.arange(len(rows))
             ends = np.append(starts[1:], self.shape[0])
-            fits = starts[0] == 0 and 0 <= part.min() and part.max() < len(rows) and bool((starts <= ends).all())
+            fits = starts[0] == 0 and part.min() >= 0 and part.max() < len(rows) and bool((starts <= ends).all())
             length = (ends - starts) * fits
             fits = fits and np.array_equal(np.bincount(part, length, len(rows)), rows)
             by_part = np.argsort(part, kind="stable")
@@ -74,7 +74,9 @@ class Stacked(Encoding):
             directory = np.stack([starts, part, np.zeros_like(starts)])
             directory[2, by_part] = before - before[first]
         else:
-            raise RecpruneError(f"order of stacked rows must be runs or packed numbers of parts, got {self.order.shape}")
+            raise RecpruneError(
+                f"order of stacked rows must be runs or packed numbers of parts, got {self.order.shape}"
+            )
         if not fits:
             raise RecpruneError(f"order of stacked rows does not fit parts of {rows.tolist()} rows")
         object.__setattr__(self, "_directory", directory)

@@ -1,6 +1,7 @@
 """An encoding in words, for plans and reports."""
 
 from recprune.weights.codebook import Codebook
+from recprune.weights.columns import Columns
 from recprune.weights.encoding import Dense, Encoding
 from recprune.weights.low_rank import LowRank
 from recprune.weights.quantized import Quantized
@@ -31,6 +32,8 @@ def in_words(value: Encoding) -> str:
         return f"rank {value.rank} ({in_words(value.left)}; {in_words(value.right)})"
     if isinstance(value, Stacked):
         return " + ".join(f"{part.shape[0]:,} x {part.shape[1]} {in_words(part)}" for part in value.parts)
+    if isinstance(value, Columns):
+        return " beside ".join(f"{part.shape[1]} columns of {in_words(part)}" for part in value.parts)
     if isinstance(value, Sparse):
         share = value.stored / max(1, value.shape[0] * value.shape[1])
         return f"{value.stored:,} entries ({100 * share:.2g} %), {value.bits} bits"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from recprune.errors import RecpruneError
 from recprune.pruning.budgets.budget import Budget
-from recprune.weights import Bfloat16, Codebook, Dense, Encoding, LowRank, Param, Quantized, Rows, Stacked
+from recprune.weights import Bfloat16, Codebook, Columns, Dense, Encoding, LowRank, Param, Quantized, Rows, Stacked
 
 __all__ = ["TotalBytes"]
 
@@ -78,6 +78,9 @@ def _costs(value: Encoding) -> tuple[float, npt.NDArray[np.float64]]:
     if isinstance(value, LowRank):
         fixed, cost = _costs(value.left)
         return fixed + value.right.nbytes, cost
+    if isinstance(value, Columns):
+        sides = [_costs(part) for part in value.parts]
+        return sum(fixed for fixed, _ in sides), np.sum([cost for _, cost in sides], axis=0)
     if isinstance(value, Stacked):
         parts = [_costs(part) for part in value.parts]
         which, place = value.position(np.arange(value.shape[0]))

@@ -7,6 +7,7 @@ from recprune.pruning.methods.drop_fields import DropFields
 from recprune.pruning.methods.drop_rows import DropRows
 from recprune.pruning.methods.factorize import Factorize
 from recprune.pruning.methods.keep_top import KeepTop
+from recprune.pruning.methods.mixed import Mixed
 from recprune.pruning.methods.quantize import Quantize
 from recprune.pruning.methods.retrain import Retrain
 from recprune.pruning.step import Step
@@ -20,10 +21,12 @@ __all__ = [
     "DropRows",
     "Factorize",
     "KeepTop",
+    "Mixed",
     "Quantize",
     "Retrain",
 ]
 
 METHODS: dict[str, type[Step]] = {
-    step.verb: step for step in (DropRows, DropAxis, DropFields, Quantize, Cast, Codebook, Factorize, KeepTop, Retrain)
+    step.verb: step
+    for step in (DropRows, DropAxis, DropFields, Quantize, Cast, Codebook, Mixed, Factorize, KeepTop, Retrain)
 }

@@ -12,7 +12,7 @@ from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.pruning.step import Step
 from recprune.weights import Codebook as Book
-from recprune.weights import Encoding, Rows, Weights, codebook_bits
+from recprune.weights import Columns, Encoding, Rows, Weights, codebook_bits
 
 __all__ = ["Codebook"]
 
@@ -23,37 +23,44 @@ class Codebook(Step):
 
     The error of a row counts as often as the row is read, where reads were counted. Left as it is where it would not get
     smaller: the book itself costs 2**bits words.
+
+    `parts`: divide the columns into so many groups (at most one a column) with a book of its own each, `parts * bits`
+    bits a row: product quantization (Jégou et al. 2011). It pays on wide tables, for which a single book of as many bits
+    would be too large; on tables of eight columns a single book of fewer bits was better.
     """
 
     verb: ClassVar[str] = "codebook"
     target: str
     bits: int = 8
+    parts: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         codebook_bits(self.bits)
+        if type(self.parts) is not int or self.parts < 1:
+            raise RecpruneError(f"parts must be a positive whole number, got {self.parts!r}")
 
     def __call__(self, weights: Weights, context: Context) -> Weights:
-        """Fit a book for each table; kept rows stay the kept ones."""
+        """Fit the books of each table; kept rows stay the kept ones."""
         for name in weights.match(self.target):
             param = weights[name]
             if len(param.shape) != 2:
-                raise RecpruneError(f"codebook cannot act on {name!r}: it has {len(param.shape)} axes, not 2")
-            value, shares = param.value, context.shares(param.axes[0], param.shape[0])
-            if isinstance(value, Rows):
-                read = np.bincount(value.position(np.arange(value.rows)), shares, value.inner.shape[0])
-                stored = read.astype(np.float64)
-                inner = self._smaller(value.inner, stored)
-                weights = weights.replace(name, Rows(value.kept, inner, value.default, value.rows))
-            else:
-                weights = weights.replace(name, self._smaller(value, shares))
+                raise weights.cannot(self.verb, name, "it is no table", "tables", lambda p: len(p.shape) == 2)
+            shares = context.shares(param.axes[0], param.shape[0])
+            weights = weights.replace(name, self._smaller(param.value, shares))
         return weights
 
     def _smaller(self, value: Encoding, shares: npt.NDArray[np.float64]) -> Encoding:
+        if isinstance(value, Rows):
+            return value.map_stored(self._smaller, shares)
         if 0 in value.shape:
             return value
-        coded = Book.encode(value.decode(), self.bits, shares)
+        pieces = np.array_split(value.decode(), min(self.parts, value.shape[1]), axis=1)
+        books = tuple(Book.encode(piece, self.bits, shares) for piece in pieces)
+        coded = Columns(books) if len(books) > 1 else books[0]
         return coded if coded.nbytes < value.nbytes else value
 
     def describe(self) -> str:
         """In words."""
-        return f"store each row of {self.target} as one of {1 << self.bits} words, fitted by reads"
+        pieces = f" in {self.parts} pieces, each" if self.parts > 1 else ""
+        return f"store each row of {self.target}{pieces} as one of {1 << self.bits} words, fitted by reads"

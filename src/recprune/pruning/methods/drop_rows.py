@@ -43,11 +43,8 @@ class DropRows(Step):
         """Rank, allocate, drop."""
         names = weights.match(self.target)
         for name in names:
-            if len(weights[name].shape) != 2 or not weights[name].axes[0]:
-                tables = [n for n, p in weights.items() if len(p.shape) == 2 and p.axes[0]]
-                raise RecpruneError(
-                    f"drop_rows cannot act on {name!r}: it is no table; tables are: {', '.join(tables)}"
-                )
+            if not _is_table(weights[name]):
+                raise weights.cannot(self.verb, name, "it is no table", "tables", _is_table)
         params = {name: weights[name] for name in names if min(weights[name].shape)}
         if not params:
             return weights
@@ -75,6 +72,10 @@ class DropRows(Step):
         if "budget" in values:
             values["budget"] = budget_from(values["budget"])
         return super().from_fields(values)
+
+
+def _is_table(param: Param) -> bool:
+    return len(param.shape) == 2 and bool(param.axes[0])
 
 
 def drop(param: Param, kept: npt.NDArray[np.bool_], shares: npt.NDArray[np.float64]) -> Param:

@@ -11,58 +11,84 @@ import numpy.typing as npt
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.pruning.step import Step
-from recprune.weights import Dense, Encoding, LowRank, Rows, Weights
+from recprune.weights import Encoding, LowRank, Rows, Weights, directions
 
 __all__ = ["Factorize"]
 
 
 @dataclass(frozen=True)
 class Factorize(Step):
-    """Replace each target matrix by its best approximation of rank `rank`, where that is smaller.
+    """Replace each target matrix by its best approximation of low rank, where that is smaller.
 
     The error of a table's row counts as often as the row is read: singular value decomposition of the matrix with rows
     scaled by the square root of their reads (closed form; Srebro, Jaakkola 2003, separable weights).
+
+    Exactly one is given: `rank`; `energy`, the share in (0, 1) of each matrix's squared norm, weighted by reads, that its
+    rank must reach; or `bytes`, what the factors of each matrix may take in float32 (codes, if any, come after).
     """
 
     verb: ClassVar[str] = "factorize"
     target: str
-    rank: int
+    rank: int | None = None
+    energy: float | None = None
+    bytes: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if type(self.rank) is not int or self.rank < 1:
-            raise RecpruneError(f"rank must be a positive whole number, got {self.rank!r}")
+        given = [name for name in ("rank", "energy", "bytes") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise RecpruneError(
+                f"factorize takes exactly one of rank, energy, bytes, got {' and '.join(given) or 'none'}"
+            )
+        for name in ("rank", "bytes"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise RecpruneError(f"{name} must be a positive whole number, got {value!r}")
+        if self.energy is not None and (type(self.energy) is not float or not 0 < self.energy < 1):
+            raise RecpruneError(f"energy must be in (0, 1), got {self.energy!r}")
 
     def __call__(self, weights: Weights, context: Context) -> Weights:
         """Factorize what the targets store; kept rows stay the kept ones."""
         for name in weights.match(self.target):
             param = weights[name]
             if len(param.shape) != 2:
-                raise RecpruneError(f"factorize cannot act on {name!r}: it has {len(param.shape)} axes, not 2")
+                raise weights.cannot(self.verb, name, "it is no matrix", "matrices", lambda p: len(p.shape) == 2)
             shares = context.shares(param.axes[0], param.shape[0])
-            weights = weights.replace(name, self._factorize(param.value, shares))
+            try:
+                weights = weights.replace(name, self._factorize(param.value, shares))
+            except RecpruneError as error:
+                raise RecpruneError(f"factorize cannot act on {name!r}: {error}") from error
         return weights
 
     def _factorize(self, value: Encoding, shares: npt.NDArray[Any]) -> Encoding:
         if isinstance(value, Rows):
-            stored = np.zeros(value.inner.shape[0])
-            np.add.at(stored, value.position(np.arange(value.rows)), shares)
-            return Rows(value.kept, self._factorize(value.inner, stored), value.default, value.rows)
-        if isinstance(value, LowRank) and value.rank <= self.rank:
+            return value.map_stored(self._factorize, shares)
+        if not min(value.shape):
             return value
-        if self.rank >= min(value.shape):
+        array = value.decode()
+        rank = self._rank(array, shares)
+        if rank >= min(value.shape) or (isinstance(value, LowRank) and value.rank <= rank):
             return value
-        root = np.sqrt(shares + max(float(shares.mean()), 1e-9) * 1e-2)[:, None]
-        _, _, basis = np.linalg.svd(value.decode().astype(np.float64) * root, full_matrices=False)
-        right = basis[: self.rank]
-        left = value.decode().astype(np.float64) @ right.T
-        # The same spread in both factors, so that one number of bits serves both.
-        balance = np.sqrt(np.maximum(np.linalg.norm(left, axis=0), 1e-30))
-        factors = LowRank(
-            Dense((left / balance).astype(np.float32)), Dense((right * balance[:, None]).astype(np.float32))
-        )
+        factors = LowRank.encode(array, rank, shares)
         return factors if factors.nbytes < value.nbytes else value
+
+    def _rank(self, array: npt.NDArray[Any], shares: npt.NDArray[Any]) -> int:
+        if self.rank is not None:
+            return self.rank
+        if self.bytes is not None:
+            one = 4 * sum(array.shape)
+            if self.bytes < one:
+                raise RecpruneError(f"rank 1 of a matrix of {array.shape} takes {one:,} bytes, not {self.bytes:,}")
+            return self.bytes // one
+        assert self.energy is not None
+        energy, _ = directions(array, shares)
+        # A hair less, so that a share that is met exactly is not missed by rounding.
+        return int(np.searchsorted(np.cumsum(energy), (self.energy - 1e-12) * energy.sum())) + 1
 
     def describe(self) -> str:
         """In words."""
-        return f"factorize {self.target} to rank {self.rank}, rows weighted by their reads"
+        if self.energy is not None:
+            rank = f"the rank that keeps {100 * self.energy:g} % of their squared norm"
+        else:
+            rank = f"rank {self.rank}" if self.rank is not None else f"the rank that {self.bytes:,} bytes allow"
+        return f"factorize {self.target} to {rank}, rows weighted by their reads"

@@ -65,7 +65,7 @@ class KeepTop(Step):
         for name in weights.match(self.target):
             shape = weights[name].shape
             if len(shape) != 2:
-                raise RecpruneError(f"keep_top acts on matrices, {name!r} has shape {shape}")
+                raise weights.cannot(self.verb, name, f"it has shape {shape}", "matrices", lambda p: len(p.shape) == 2)
             if self.by == "pair" and shape[0] != shape[1]:
                 raise RecpruneError(
                     f"pairs are ranked in square matrices, {name!r} has shape {shape}; rank by='column'"
