@@ -6,11 +6,11 @@ import pytest
 from recprune.artifact import Artifact, lay_out
 from recprune.context import Context
 from recprune.errors import RecpruneError
-from recprune.pruning.methods import Cast, Codebook, DropAxis, DropFields, Factorize, Quantize, Retrain
+from recprune.pruning.methods import Cast, Codebook, DropAxis, DropFields, DropWeights, Factorize, Quantize, Retrain
 from recprune.pruning.methods.drop_axis import axis_importance
 from recprune.pruning.methods.drop_fields import fields_of
 from recprune.runtime import Scorer
-from recprune.weights import Dense, LowRank, Param, Quantized, Rows, Weights
+from recprune.weights import Dense, LowRank, Param, Quantized, Rows, Sparse, Weights
 
 from ..small import like, request
 
@@ -232,6 +232,50 @@ def test_kept_rows_stay_the_kept_ones():
     found = Factorize("t", 1)(Weights({"t": Param(("item", "f"), value)}), Context())["t"].value
     assert isinstance(found, Rows)
     np.testing.assert_allclose(found.decode(), value.decode(), atol=1e-4)
+
+
+# drop_weights
+
+
+def test_the_largest_values_stay_and_are_stored_sparse():
+    table = np.arange(1, 801, dtype=np.float32).reshape(100, 8) * np.where(np.arange(8) % 2, -1, 1).astype(np.float32)
+    weights = Weights({"t": Param(("item", "f"), Dense(table))})
+    value = DropWeights("t", 0.02)(weights, Context())["t"].value
+    expected = np.where(np.abs(table) > 784, table, 0)  # 16 of 800
+    assert isinstance(value, Sparse)
+    assert np.array_equal(value.decode(), expected)
+    # 256 levels; a byte a value; its place in log2(800 / 16) = 5 low bits and a one and 800 / 32 zeros of the upper part.
+    assert value.nbytes == 256 * 4 + 16 + 10 + (16 + 24 + 7) // 8
+
+
+def test_of_equal_values_the_first_stay():
+    weights = Weights({"t": Param(("item", "f"), Dense(np.ones((100, 8), np.float32)))})
+    value = DropWeights("t", 0.01)(weights, Context())["t"].value
+    assert np.array_equal(value.decode(), (np.arange(800) < 8).reshape(100, 8))
+
+
+def test_a_matrix_that_sparse_makes_larger_keeps_all_its_values():
+    # The levels alone are 1024 bytes.
+    small = Weights({"t": Param(("item", "f"), dense(np.eye(8)))})
+    assert DropWeights("t", 0.1)(small, Context())["t"].value is small["t"].value
+    # Of 4-bit codes, half the values at 8 bits and their places are more.
+    codes = Quantized.encode(np.random.default_rng(0).normal(size=(1000, 8)), 4)
+    coded = Weights({"t": Param(("item", "f"), codes)})
+    assert DropWeights("t", 0.5)(coded, Context())["t"].value is codes
+    with pytest.raises(
+        RecpruneError, match=r"drop_weights cannot act on 'hidden\.bias': it is no matrix; matrices are: us"
+    ):
+        DropWeights("*", 0.1)(like().weights, Context())
+
+
+def test_kept_rows_and_factors_lose_values_too():
+    rng = np.random.default_rng(0)
+    left = Rows.encode(np.arange(3000) < 1999, Dense(rng.normal(size=(2000, 4)).astype(np.float32)), 1999)
+    weights = Weights({"t": Param(("item", "f"), LowRank(left, Dense(np.eye(4, dtype=np.float32))))})
+    value = DropWeights("t", 0.1)(weights, Context())["t"].value
+    assert np.count_nonzero(value.left.inner.decode()) == 800
+    assert value.shape == (3000, 4)
+    assert isinstance(value.right, Dense)
 
 
 # codebook

@@ -5,6 +5,7 @@ from recprune.pruning.methods.codebook import Codebook
 from recprune.pruning.methods.drop_axis import DropAxis
 from recprune.pruning.methods.drop_fields import DropFields
 from recprune.pruning.methods.drop_rows import DropRows
+from recprune.pruning.methods.drop_weights import DropWeights
 from recprune.pruning.methods.factorize import Factorize
 from recprune.pruning.methods.keep_top import KeepTop
 from recprune.pruning.methods.mixed import Mixed
@@ -19,6 +20,7 @@ __all__ = [
     "DropAxis",
     "DropFields",
     "DropRows",
+    "DropWeights",
     "Factorize",
     "KeepTop",
     "Mixed",
@@ -28,5 +30,17 @@ __all__ = [
 
 METHODS: dict[str, type[Step]] = {
     step.verb: step
-    for step in (DropRows, DropAxis, DropFields, Quantize, Cast, Codebook, Mixed, Factorize, KeepTop, Retrain)
+    for step in (
+        DropRows,
+        DropAxis,
+        DropFields,
+        DropWeights,
+        Quantize,
+        Cast,
+        Codebook,
+        Mixed,
+        Factorize,
+        KeepTop,
+        Retrain,
+    )
 }
