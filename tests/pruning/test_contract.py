@@ -18,6 +18,7 @@ from recprune.pruning.methods import (
     Mixed,
     Quantize,
     Retrain,
+    Share,
 )
 from recprune.pruning.step import Step
 from recprune.testing import check_step
@@ -85,6 +86,8 @@ CASES = [
     (table_model, Codebook("*.factor", 3, parts=2)),
     (table_model, Mixed("*.factor", (0.5, 0.5), (4, 2))),
     (table_model, Mixed("*.factor", (0.3, 0.3, 0.4), (8, 4, 2), "value", (8, 4, 2))),
+    (table_model, Share("*.factor", 0.2, 8)),
+    (table_model, Share("*.factor", 0.2, 8, "quotient")),
     (table_model, Factorize("*.factor", 2)),
     (table_model, Factorize("*.factor", energy=0.5)),
     (table_model, Factorize("*.factor", bytes=1000)),

@@ -6,7 +6,18 @@ import pytest
 from recprune.artifact import Artifact, lay_out
 from recprune.context import Context
 from recprune.errors import RecpruneError
-from recprune.pruning.methods import Cast, Codebook, DropAxis, DropFields, DropWeights, Factorize, Quantize, Retrain
+from recprune.pruning.methods import (
+    Cast,
+    Codebook,
+    DropAxis,
+    DropFields,
+    DropWeights,
+    Factorize,
+    Mixed,
+    Quantize,
+    Retrain,
+    Share,
+)
 from recprune.pruning.methods.drop_axis import axis_importance
 from recprune.pruning.methods.drop_fields import fields_of
 from recprune.runtime import Scorer
@@ -300,6 +311,13 @@ def test_pieces_have_books_of_their_own():
 def test_what_has_no_rows_to_code_is_named():
     with pytest.raises(RecpruneError, match=r"codebook cannot act on 'hidden\.bias': it is no table; tables are: user"):
         Codebook("hidden.bias")(like().weights, Context())
+
+
+@pytest.mark.parametrize("step", [Codebook("*"), Mixed("*", (0.5, 0.5), (1, 1)), Share("*", 0.2, 2)])
+def test_values_that_no_word_holds_are_named_with_their_parameter(step):
+    weights = Weights({"counts": Param(("item", "f"), dense(np.full((50, 4), 1e6)))})
+    with pytest.raises(RecpruneError, match=r"'counts': .* above 60000"):
+        step(weights, Context({"item": np.ones(50)}))
 
 
 # quantize

@@ -21,6 +21,7 @@ from recprune.pruning.methods import (
     Mixed,
     Quantize,
     Retrain,
+    Share,
 )
 
 STEPS = (
@@ -36,6 +37,7 @@ STEPS = (
     Codebook("*.factor", 4, 2),
     Mixed("*.factor", (0.5, 0.5), (8, 4)),
     Mixed("*.factor", (0.5, 0.5), (8, 4), "value", (8, 2)),
+    Share("*.factor", 0.1, 64, "quotient"),
     Factorize("*.factor", 4),
     Factorize("*.factor", energy=0.9),
     Factorize("*.factor", bytes=10_000),
@@ -150,6 +152,9 @@ def test_as_people_write_it():
             {"steps": [{"mixed": {"target": "*", "reads": [1], "bits": [8], "per": "value", "width": [0]}}]},
             "width must be positive whole numbers",
         ),
+        ({"steps": [{"share": {"target": "*", "keep": 0}}]}, r"keep must be in \(0, 1\], got 0"),
+        ({"steps": [{"share": {"target": "*", "keep": 0.5, "rows": 5000}}]}, r"rows must be 2\.\.4096 shared rows"),
+        ({"steps": [{"share": {"target": "*", "keep": 0.5, "by": "hashes"}}]}, "did you mean 'hash'"),
         ({"steps": [{"retrain": {"epochs": 0}}]}, "epochs must be"),
         ({"steps": [{"retrain": {"lr": float("nan")}}]}, "lr must be"),
         ({"steps": [{"retrain": {"lr": float("inf")}}]}, "lr must be"),

@@ -11,6 +11,7 @@ from recprune.pruning.methods.keep_top import KeepTop
 from recprune.pruning.methods.mixed import Mixed
 from recprune.pruning.methods.quantize import Quantize
 from recprune.pruning.methods.retrain import Retrain
+from recprune.pruning.methods.share import Share
 from recprune.pruning.step import Step
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Mixed",
     "Quantize",
     "Retrain",
+    "Share",
 ]
 
 METHODS: dict[str, type[Step]] = {
@@ -39,6 +41,7 @@ METHODS: dict[str, type[Step]] = {
         Cast,
         Codebook,
         Mixed,
+        Share,
         Factorize,
         KeepTop,
         Retrain,

@@ -47,7 +47,10 @@ class Codebook(Step):
             if len(param.shape) != 2:
                 raise weights.cannot(self.verb, name, "it is no table", "tables", lambda p: len(p.shape) == 2)
             shares = context.shares(param.axes[0], param.shape[0])
-            weights = weights.replace(name, self._smaller(param.value, shares))
+            try:
+                weights = weights.replace(name, self._smaller(param.value, shares))
+            except RecpruneError as error:
+                raise RecpruneError(f"{name!r}: {error}") from error
         return weights
 
     def _smaller(self, value: Encoding, shares: npt.NDArray[np.float64]) -> Encoding:

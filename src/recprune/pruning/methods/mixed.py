@@ -74,7 +74,10 @@ class Mixed(Step):
                     self.verb, name, why, "such tables", lambda p: len(p.shape) == 2 and p.axes[0] in context.popularity
                 )
             reads = context.reads(param.axes[0], param.shape[0])
-            weights = weights.replace(name, self._smaller(param.value, reads))
+            try:
+                weights = weights.replace(name, self._smaller(param.value, reads))
+            except RecpruneError as error:
+                raise RecpruneError(f"{name!r}: {error}") from error
         return weights
 
     def _smaller(self, value: Encoding, reads: npt.NDArray[np.float64]) -> Encoding:
