@@ -25,7 +25,7 @@ def in_words(value: Encoding) -> str:
         scale = f"per {value.group} rows" if value.granularity == "per_group" else value.granularity.replace("_", " ")
         return f"{value.bits} bit{'s' * (value.bits > 1)} {scale}"
     if isinstance(value, Codebook):
-        return f"{value.bits} bits a row, {len(value.words)} words"
+        return f"{value.bits} bit{'s' * (value.bits > 1)} a row, {len(value.words)} words"
     if isinstance(value, Rows):
         return f"{int(value.mask().sum()):,} of {value.rows:,} rows, {in_words(value.inner)}"
     if isinstance(value, LowRank):
