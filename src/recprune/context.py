@@ -12,7 +12,7 @@ import numpy.typing as npt
 from recprune.errors import RecpruneError
 from recprune.weights import Weights
 
-__all__ = ["Context", "Trainer"]
+__all__ = ["Calibration", "Context", "Trainer"]
 
 
 class Trainer(Protocol):
@@ -22,18 +22,34 @@ class Trainer(Protocol):
         """Weights of the same shapes and encodings, better on the training data."""
 
 
+class Calibration(Protocol):
+    """What running the model on the user's data says; adapters give one, and nothing is run before it is asked for."""
+
+    def scores(self, weights: Weights) -> npt.NDArray[Any]:
+        """What the model with these weights gives for the calibration rows."""
+
+    def gradients(self, weights: Weights) -> Mapping[str, npt.NDArray[Any]]:
+        """Gradient of the training loss, summed over the training rows, by the name of each trained parameter."""
+
+    def inputs(self, weights: Weights) -> Mapping[str, npt.NDArray[Any]]:
+        """Mean square of each input of a linear layer over the calibration rows, by the name of its matrix."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What a step may look at beside the weights.
 
     `popularity`: how often each row of an axis was read in training, by axis name (the out-of-vocabulary row last).
     `gram`: items x items products of the training matrix, for closed-form refits of item-item models.
-    `trainer`: how to retrain. `say`: where progress goes, one line a time.
+    `trainer`: how to retrain. `calibration`: the model run on data. `parts`: bytes of each part, vocabularies too, of the
+    artifact that weights would give. `say`: where progress goes, one line a time.
     """
 
     popularity: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     gram: npt.NDArray[Any] | None = None
     trainer: Trainer | None = None
+    calibration: Calibration | None = None
+    parts: Callable[[Weights], Mapping[str, int]] | None = None
     seed: int = 0
     say: Callable[[str], None] = lambda line: None
 

@@ -195,3 +195,27 @@ def test_a_full_disk_is_one_line_and_the_stage_is_not_there(run, tmp_path, monke
     with pytest.raises(RecpruneError, match=r"^peers stopped: .*like: No space left on device$"):
         Run(config, tmp_path).stage("like", "peers")
     assert not (tmp_path / "toy/like/peers.json").exists()
+
+
+def test_a_dry_run_says_what_each_part_would_become_and_trains_nothing(run, monkeypatch):
+    folder, _ = run
+    monkeypatch.setattr("recprune.adapters.tables.finetune", None)
+    arguments = [str(folder / "toy.yaml"), "--runs", str(folder / "runs")]
+    result = CliRunner().invoke(app, ["compress", *arguments, "--dry-run"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert "not now: retrain for up to 1 epochs" in result.output
+    assert "tables.user.bias" in result.output
+    planned = json.loads((folder / "runs/toy/like/plan.json").read_text())["result"]
+    done = json.loads((folder / "runs/toy/like/compress.json").read_text())["result"]
+    for name in ("small", "codes"):
+        assert planned[name]["plan"] == done[name]["plan"]
+
+
+def test_importances_are_compared_where_they_are_asked_for(run):
+    folder, _ = run
+    arguments = [str(folder / "toy.yaml"), "--runs", str(folder / "runs"), "--task", "like"]
+    result = CliRunner().invoke(app, ["analyze", *arguments, "--importance", "--json"])
+    assert result.exit_code == 0, (result.output, result.exception)
+    found = json.loads(result.output.splitlines()[-1])["like"]
+    assert isinstance(found["importance"], list)
+    assert all("shuffled" in block for block in found["blocks"] if "difference" in block)

@@ -5,7 +5,8 @@ import pytest
 
 from recprune.context import Context
 from recprune.graph import Graph, Op
-from recprune.pruning.analyze import Probe, analyze
+from recprune.pruning import Probe, analyze
+from recprune.pruning.measure import Measure
 from recprune.snapshot import Snapshot
 from recprune.weights import Dense, Param, Weights
 
@@ -102,3 +103,49 @@ def test_without_a_probe_nothing_is_measured():
     assert found.sensitivity == []
     assert all("difference" not in block for block in found.blocks)
     assert found.to_json()["axes"] == []
+
+
+def test_a_shuffled_block_is_judged_beside_its_mean(found):
+    blocks = {block["name"]: block for block in found.blocks}
+    assert blocks["user id"]["shuffled"] < -0.1
+    assert blocks["item id"]["shuffled"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_measure_shuffles_all_columns_of_a_field_alike():
+    columns = {"user": USERS, "item": np.array(["a", "b", "c", "d"] * 2)}
+    seen = []
+    measure = Measure(snapshot(), Probe("first", columns, lambda s: seen.append(s.reshape(-1)) or 0.0))
+    measure(snapshot().weights)
+    measure.shuffled({"user": np.array([0])}, seed=3)
+    order = np.random.default_rng(3).permutation(8)
+    # The scores are those of other users: taste reaches the score by itself.
+    np.testing.assert_allclose(seen[1], seen[0][order])
+
+
+def ranked():
+    """Rows whose value is their number, read 200 - number times: what cutting costs is known."""
+    size = 200
+    ids = np.array([f"u{i}" for i in range(size)])
+    table = np.zeros((size + 1, 1), np.float32)
+    table[::2, 0] = 1 + np.arange(101) / 100
+    weights = Weights({"t": Param(("user", "user id.f"), dense(table), (size,))})
+    ops = (Op("lookup", "row", ("user",), (), {"vocabulary": "user"}), Op("take", "score", ("row",), ("t",)))
+    counts = np.append(np.arange(size, 0, -1), 1)
+    read = np.repeat(np.arange(size), counts[:-1])
+    wanted = table[read, 0]
+    probe = Probe("error", {"user": ids[read]}, lambda s: -float(np.square(s.reshape(-1) - wanted).mean()))
+    return Snapshot(weights, Graph(("user",), ops, "score"), {"user": ids}), Context({"user": counts}), probe
+
+
+def test_an_importance_that_knows_the_loss_predicts_it_and_chance_does_not():
+    given, context, probe = ranked()
+    found = {e["importance"]: e for e in analyze(given, context, probe, importance=True).importance}
+    # The loss here is reads times squared distance; taylor has no gradients, so it is left out.
+    assert set(found) == {"magnitude", "popularity", "expected_loss", "activation", "random"}
+    assert found["expected_loss"]["correlation"]["value"] == max(e["correlation"]["value"] for e in found.values())
+    assert found["expected_loss"]["correlation"]["value"] > 0.6
+    assert abs(found["random"]["correlation"]["value"]) < 0.4
+    for entry in found.values():
+        correlation = entry["correlation"]
+        assert -1 <= correlation["low"] <= correlation["value"] <= correlation["high"] <= 1
+        assert entry["cuts"] == 50

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recprune.context import Context
-from recprune.pruning.budgets import TotalBytes, Uniform
+from recprune.pruning.budgets import PerParameter, TotalBytes, Uniform
 from recprune.pruning.methods import (
     METHODS,
     Cast,
@@ -14,6 +14,7 @@ from recprune.pruning.methods import (
     DropRows,
     DropWeights,
     Factorize,
+    FitBytes,
     KeepTop,
     Mixed,
     Quantize,
@@ -67,7 +68,18 @@ def context():
     rng = np.random.default_rng(0)
     popularity = {axis: rng.integers(0, 50, rows) for axis, rows in (("user", 60), ("book", 90), ("item", 41))}
     half = rng.integers(0, 2, (200, 41)).astype(np.float32)
-    return Context(popularity, gram=half.T @ half, trainer=lambda weights, settings, say: weights)
+    trainer = lambda weights, settings, say: weights  # noqa: E731
+    return Context(popularity, gram=half.T @ half, trainer=trainer, calibration=TableModelRuns())
+
+
+class TableModelRuns:
+    """Scores of sixty pairs by `table_model`."""
+
+    def scores(self, weights):
+        rows = np.arange(60)
+        x = np.concatenate([weights[f"{side}.factor"].value.take(rows) for side in ("user", "book")], axis=1)
+        hidden = np.maximum(x @ weights["hidden.weight"].value.decode().T + weights["hidden.bias"].value.decode(), 0)
+        return hidden @ weights["out.weight"].value.decode().T + weights["book.bias"].value.take(rows).sum(1)[:, None]
 
 
 CASES = [
@@ -91,6 +103,10 @@ CASES = [
     (table_model, Factorize("*.factor", 2)),
     (table_model, Factorize("*.factor", energy=0.5)),
     (table_model, Factorize("*.factor", bytes=1000)),
+    (table_model, DropRows("book.*", PerParameter({"*.bias": 0.2}))),
+    (table_model, DropAxis("hidden", 0.5, "magnitude")),
+    (table_model, FitBytes(2500)),
+    (table_model, FitBytes(4500, "user.*")),
     (table_model, Retrain()),
     (item_model, DropRows("similar", Uniform(0.5))),
     (item_model, Quantize("*", 3, "per_column")),

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from recprune.context import Context
 from recprune.errors import RecpruneError
-from recprune.pruning.budgets import TotalBytes, Uniform
-from recprune.pruning.importance import expected_loss, magnitude, popularity
+from recprune.pruning.budgets import PerParameter, TotalBytes, Uniform
+from recprune.pruning.importance import Units, expected_loss, magnitude, popularity
 from recprune.pruning.methods import DropRows, Quantize
 from recprune.weights import Dense, LowRank, Param, Quantized, Rows, Stacked, Weights
 
@@ -20,6 +20,10 @@ def weights(values, protected=(), **more):
     return Weights({"t": Param(("item", "f"), Dense(table), protected, **more)})
 
 
+def rows_of(param):
+    return Units.rows(Weights({"t": param}), "t")
+
+
 def reads(*counts):
     return Context({"item": np.array(counts)})
 
@@ -29,19 +33,19 @@ def reads(*counts):
 
 def test_importance_by_hand():
     param = weights([[3, 4], [0, 0], [1, 0]])["t"]
-    assert magnitude(param, Context()).tolist() == [5, 0, 1]
-    assert popularity(param, reads(1, 2, 7)).tolist() == [1, 2, 7]
+    assert magnitude(rows_of(param), Context()).tolist() == [5, 0, 1]
+    assert popularity(rows_of(param), reads(1, 2, 7)).tolist() == [1, 2, 7]
     # The mean by reads is (3 + 0 + 1 * 2, 4) / 4 = (1.25, 1): squared distances 12.0625, 2.5625, 1.0625.
-    np.testing.assert_allclose(expected_loss(param, reads(1, 1, 2)), [12.0625, 2.5625, 2.125])
+    np.testing.assert_allclose(expected_loss(rows_of(param), reads(1, 1, 2)), [12.0625, 2.5625, 2.125])
     # A row that was never read costs nothing.
-    assert expected_loss(param, reads(0, 0, 0)).tolist() == [0, 0, 0]
+    assert expected_loss(rows_of(param), reads(0, 0, 0)).tolist() == [0, 0, 0]
 
 
 def test_a_popular_row_near_the_mean_matters_less_than_a_rarer_one_far_from_it():
     param = weights([[1], [1], [9]])["t"]
-    found = expected_loss(param, reads(50, 45, 5))
+    found = expected_loss(rows_of(param), reads(50, 45, 5))
     assert found[2] > found[0] > found[1]
-    assert popularity(param, reads(50, 45, 5)).argmax() == 0
+    assert popularity(rows_of(param), reads(50, 45, 5)).argmax() == 0
 
 
 @pytest.mark.parametrize("bad", [[1, 2], [1, np.nan, 2], [1, -1, 2], [np.inf, 1, 1]])
@@ -242,3 +246,24 @@ def test_size_falls_the_same_in_either_order(quantize):
     assert isinstance(second["t"].value, Rows)
     assert isinstance(second["t"].value.inner, Quantized)
     assert np.array_equal(first["t"].value.mask(), second["t"].value.mask())
+
+
+# By name
+
+
+def three_tables():
+    tables = {n: Param(("item", f"{n} f"), Dense(np.arange(8, dtype=np.float32)[:, None])) for n in ("a", "b.x", "b.y")}
+    return Weights(tables)
+
+
+def test_the_first_pattern_that_matches_counts_and_what_none_matches_is_whole():
+    step = DropRows("*", PerParameter({"b.x": 0.25, "b.*": 0.5}), "magnitude")
+    found = step(three_tables(), Context())
+    assert {n: p.value.mask().nonzero()[0].tolist() for n, p in found.items()} == {
+        "a": [0, 1, 2, 3, 4, 5, 6, 7],
+        "b.x": [5, 6, 7],  # two rows of eight, and the place of the shared one
+        "b.y": [3, 4, 5, 6, 7],
+    }
+    assert step.touches(three_tables()) == ["b.x", "b.y"]
+    with pytest.raises(RecpruneError, match=r"'c\*' matches none of the targets; they are: a, b.x, b.y"):
+        DropRows("*", PerParameter({"c*": 0.5, "*": 1}), "magnitude")(three_tables(), Context())

@@ -6,6 +6,7 @@ import pytest
 from recprune.artifact import Artifact, lay_out
 from recprune.context import Context
 from recprune.errors import RecpruneError
+from recprune.pruning.importance import Units, expected_loss
 from recprune.pruning.methods import (
     Cast,
     Codebook,
@@ -18,7 +19,6 @@ from recprune.pruning.methods import (
     Retrain,
     Share,
 )
-from recprune.pruning.methods.drop_axis import axis_importance
 from recprune.pruning.methods.drop_fields import fields_of
 from recprune.runtime import Scorer
 from recprune.weights import Dense, LowRank, Param, Quantized, Rows, Sparse, Weights
@@ -52,7 +52,7 @@ def layer(weight, bias, out):
 def test_a_neuron_counts_what_makes_it_times_what_reads_it():
     weights = layer([[3, 0], [0, 0], [1, 1]], [4, 2, 0], [[2, 1, 3]])
     # Norms of weights and bias 5, 2 and sqrt 2; of the next layer 2, 1, 3.
-    np.testing.assert_allclose(axis_importance(weights, "hidden", Context()), [10, 2, 3 * np.sqrt(2)])
+    np.testing.assert_allclose(expected_loss(Units.along(weights, "hidden"), Context()), [10, 2, 3 * np.sqrt(2)])
     cut = DropAxis("hidden", 0.5)(weights, Context())
     assert cut["weight"].value.decode().tolist() == [[3, 0], [1, 1]]
     assert cut["bias"].value.decode().tolist() == [4, 0]
@@ -80,7 +80,7 @@ def test_columns_of_tables_count_by_the_reads_of_their_rows():
         }
     )
     context = Context({"item": np.array([0, 4])})
-    np.testing.assert_allclose(axis_importance(weights, "f", context), [1, 3])
+    np.testing.assert_allclose(expected_loss(Units.along(weights, "f"), context), [1, 3])
     assert DropAxis("f", 0.5)(weights, context)["t"].value.decode().tolist() == [[1], [3]]
     assert DropAxis("f", 0.5)(weights, Context())["t"].value.decode().tolist() == [[100], [1]]
 
@@ -90,10 +90,10 @@ def test_tables_that_share_columns_are_multiplied_in_pairs():
         return Param((axis, "f"), dense([np.sqrt(squares)]), (0,))
 
     two = Weights({"a": table("a", [4, 1]), "b": table("b", [9, 0])})
-    np.testing.assert_allclose(axis_importance(two, "f", Context()), [6, 0], rtol=1e-6)
+    np.testing.assert_allclose(expected_loss(Units.along(two, "f"), Context()), [6, 0], rtol=1e-6)
     # With three, a column that is zero in one still serves the other two: 4 * 9 + 4 * 1 + 9 * 1, and 1 * 4.
     three = Weights({"a": table("a", [4, 1]), "b": table("b", [9, 0]), "c": table("c", [1, 4])})
-    np.testing.assert_allclose(axis_importance(three, "f", Context()), [7, 2], rtol=1e-6)
+    np.testing.assert_allclose(expected_loss(Units.along(three, "f"), Context()), [7, 2], rtol=1e-6)
 
 
 @pytest.mark.parametrize("axis", ["hidden", "user.factor", "book.factor", "title.factor"])
@@ -101,7 +101,7 @@ def test_a_cut_is_the_model_with_the_slice_zeroed(axis):
     snapshot = like()
     cut = DropAxis(axis, 0.5)(snapshot.weights, Context())
     # Which positions went: those of the lowest score. Zero them everywhere instead.
-    score = axis_importance(snapshot.weights, axis, Context())
+    score = expected_loss(Units.along(snapshot.weights, axis), Context())
     gone = np.argsort(-score, kind="stable")[cut.sizes[axis] :]
     zeroed = snapshot.weights
     for name in snapshot.weights.atoms()[axis]:

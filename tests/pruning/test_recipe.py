@@ -7,7 +7,7 @@ import yaml
 
 from recprune.errors import RecpruneError
 from recprune.pruning import Recipe
-from recprune.pruning.budgets import BUDGETS, TotalBytes, Uniform, budget_from
+from recprune.pruning.budgets import BUDGETS, PerParameter, TotalBytes, Uniform, budget_from
 from recprune.pruning.methods import (
     METHODS,
     Cast,
@@ -17,6 +17,7 @@ from recprune.pruning.methods import (
     DropRows,
     DropWeights,
     Factorize,
+    FitBytes,
     KeepTop,
     Mixed,
     Quantize,
@@ -41,6 +42,9 @@ STEPS = (
     Factorize("*.factor", 4),
     Factorize("*.factor", energy=0.9),
     Factorize("*.factor", bytes=10_000),
+    FitBytes(500_000, "tables.*"),
+    DropRows("*.factor", PerParameter({"user.*": 0.5, "*": 0.1})),
+    DropAxis("hidden", 0.5, "taylor"),
     KeepTop("similar", 6),
     Retrain(3, 0.01, 0.0),
 )
@@ -109,7 +113,10 @@ def test_as_people_write_it():
         ({"steps": [{"quantize": {"target": "*", "granularity": "row"}}]}, "unknown granularity 'row'"),
         ({"steps": [{"quantize": {"target": "*", "group": 4}}]}, "group is for granularity per_group, not 'per_row'"),
         ({"steps": [{"drop_rows": {"target": "*"}}]}, "drop_rows: .*budget"),
-        ({"steps": [{"drop_rows": {"target": "*", "budget": 0.5}}]}, "a budget is one of uniform, total_bytes"),
+        (
+            {"steps": [{"drop_rows": {"target": "*", "budget": 0.5}}]},
+            "a budget is one of uniform, total",
+        ),
         ({"steps": [{"drop_rows": {"target": "*", "budget": {}}}]}, "a budget is one of"),
         ({"steps": [{"drop_rows": {"target": "*", "budget": {"unifrom": 1}}}]}, "did you mean 'uniform'"),
         ({"steps": [{"drop_rows": {"target": "*", "budget": {"uniform": {}}}}]}, "budget uniform: .*keep"),
@@ -127,6 +134,14 @@ def test_as_people_write_it():
             "unknown importance",
         ),
         ({"steps": [{"drop_weights": {"target": "*", "keep": 1.3}}]}, r"keep must be in \(0, 1\], got 1.3"),
+        (
+            {"steps": [{"drop_rows": {"target": "*", "budget": {"per_parameter": {"a": 2}}}}]},
+            r"keep must be in \(0, 1\]",
+        ),
+        ({"steps": [{"drop_rows": {"target": "*", "budget": {"per_parameter": 0.5}}}]}, "keep must be fractions by"),
+        ({"steps": [{"drop_rows": {"target": "*", "budget": {"per_parameter": {}}}}]}, "keep must be fractions by"),
+        ({"steps": [{"fit_bytes": {"bytes": 1e6}}]}, "bytes must be a positive whole number, got 1000000.0"),
+        ({"steps": [{"fit_bytes": {"bytes": 0}}]}, "bytes must be a positive"),
         ({"steps": [{"drop_axis": {"axis": "hidden", "keep": 0}}]}, "keep must be in"),
         ({"steps": [{"drop_axis": {"axis": None, "keep": 0.5}}]}, "axis must be a pattern"),
         ({"steps": [{"drop_fields": {"fields": "city"}}]}, "fields must be a list of names"),
@@ -175,7 +190,7 @@ def test_a_recipe_takes_steps_only():
         Recipe(("quantize",))
 
 
-@pytest.mark.parametrize("budget", [Uniform(0.25), TotalBytes(12)])
+@pytest.mark.parametrize("budget", [Uniform(0.25), TotalBytes(12), PerParameter({"a*": 0.5, "*": 1})])
 def test_budgets_round_trip(budget):
     assert budget_from(json.loads(json.dumps(budget.to_json()))) == budget
-    assert set(BUDGETS) == {"uniform", "total_bytes"}
+    assert set(BUDGETS) == {"uniform", "total_bytes", "per_parameter"}

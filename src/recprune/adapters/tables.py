@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recprune.adapters.calibration import GraphCalibration
 from recprune.adapters.torch import TorchAdapter
 from recprune.context import Context
 from recprune.errors import RecpruneError
@@ -23,12 +24,14 @@ from recprune.recommenders.statistics import STATISTICS
 from recprune.recommenders.tables import TableModel
 from recprune.recommenders.training import predict, tensors
 from recprune.recovery.finetune import finetune
+from recprune.runtime.scorer import column
 from recprune.snapshot import Snapshot
-from recprune.weights import Encoding, LowRank, Param, Rows, Weights
+from recprune.weights import Dense, Encoding, LowRank, Param, Rows, Weights
 
 __all__ = ["TableAdapter"]
 
 Array = npt.NDArray[Any]
+_CALIBRATION = 10_000  # validation rows on which steps see what the model does
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,13 @@ class TableAdapter:
         _, train = Features.fit(data.train, data.implicit, features.settings)
         for pair in features.pairs:
             popularity[pair] = _pair_reads(pair, features, train)
-        return Context(popularity, trainer=_Trainer(self, model, data, train, seed), seed=seed, say=say)
+        trainer = _Trainer(self, model, data, train, seed)
+
+        def columns(graph: Graph) -> dict[str, Array]:
+            return {name: column(data.valid.head(_CALIBRATION), name) for name in graph.columns}
+
+        calibration = GraphCalibration(lambda: self.read(model), columns, trainer.gradients)
+        return Context(popularity, trainer=trainer, calibration=calibration, seed=seed, say=say)
 
 
 def _with_unseen(counts: Array) -> Array:
@@ -254,6 +263,26 @@ class _Trainer:
                 value = fresh[name].value
                 weights = weights.replace(name, _spread(value, param.shape[0]) if name.startswith("tables.") else value)
         return weights
+
+    def gradients(self, weights: Weights) -> dict[str, Array]:
+        """Gradient of the loss summed over the training rows; statistics, which are counted, have none."""
+        plain = weights
+        for name, param in weights.items():
+            plain = plain.replace(name, Dense(param.value.decode()))
+        model = self.adapter.rebuild(self.model, plain).eval()
+        targets = soft_targets(self.data.train["rating"].to_numpy(), self.model.features.settings.liked, 0.5)
+        for batch, wanted in _Batches(_as_stored(self.train, weights), targets, 8192):
+            F.binary_cross_entropy_with_logits(model(batch), wanted, reduction="sum").backward()  # type: ignore[no-untyped-call]
+        found = {}
+        for name, tensor in model.named_parameters():
+            grad = np.zeros(weights[name].shape, np.float32)
+            mine = tensor.grad.numpy() if tensor.grad is not None else np.zeros(tensor.shape, np.float32)
+            if name.startswith("tables."):
+                grad[: len(mine) - 1], grad[-1] = mine[:-1], mine[-1]
+            else:
+                grad = mine
+            found[name] = grad
+        return found
 
 
 def _loss(model: Any, batch: tuple[dict[str, Tensor], Tensor]) -> Tensor:

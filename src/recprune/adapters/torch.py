@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from recprune.adapters.compact import CompactTensor
 from recprune.adapters.modules import copied, groups, inside, left_out, resize, tables, twin
 from recprune.adapters.reads import ReadCounter
+from recprune.adapters.torch_calibration import TorchCalibration
 from recprune.context import Context
 from recprune.errors import RecpruneError, unknown
 from recprune.recovery.finetune import call, finetune
@@ -134,7 +135,8 @@ class TorchAdapter:
             return Context(seed=seed, say=say)
         batches = data if isinstance(data, Batches) else Batches(data)
         trainer = _Trainer(self, model, batches, seed)
-        return Context(self.count_reads(model, batches), trainer=trainer, seed=seed, say=say)
+        calibration = TorchCalibration(lambda weights: self.rebuild(model, weights), batches)
+        return Context(self.count_reads(model, batches), trainer=trainer, calibration=calibration, seed=seed, say=say)
 
     def count_reads(self, model: nn.Module, data: Batches) -> dict[str, npt.NDArray[np.int64]]:
         """How often each row of each named row axis is looked up in one pass over the batches, by axis.

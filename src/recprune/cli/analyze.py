@@ -18,6 +18,9 @@ def analyze(
     config: Config,
     task: TaskName = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    importance: Annotated[
+        bool, typer.Option("--importance", help="Also: how well each importance predicts what cutting rows costs.")
+    ] = False,
     runs: Runs = Path("runs"),
 ) -> None:
     """Say where the bytes of each model are, which blocks are redundant, and what cutting each part alone costs.
@@ -29,13 +32,17 @@ def analyze(
     everything: dict[str, Any] = {}
 
     def show(name: str, found: dict[str, Any]) -> None:
+        found = found | (work.stage(name, "importance") if importance else {})
         everything[name] = found
         if as_json:
             return
-        table = Table("block", "bytes", "when replaced by its mean", "", title=f"{name}: blocks")
+        table = Table("block", "bytes", "when replaced by its mean", "when shuffled", "", title=f"{name}: blocks")
         for block in sorted(found["blocks"], key=lambda b: -b["bytes"]):
             lost = f"{block['metric']} {block['difference']['value']:+.4f}" if "difference" in block else ""
-            table.add_row(block["name"], f"{block['bytes']:,}", lost, "redundant" if block.get("redundant") else "")
+            mixed = f"{block['shuffled']:+.4f}" if "shuffled" in block else ""
+            table.add_row(
+                block["name"], f"{block['bytes']:,}", lost, mixed, "redundant" if block.get("redundant") else ""
+            )
         console.print(table)
         rows = Table(
             "axis", "rows", "never read", "read once or twice", "rows with half of the reads", title=f"{name}: reads"
@@ -48,6 +55,14 @@ def analyze(
             points = "  ".join(f"{p['keep']:.3g}: {p['difference']:+.4f}" for p in curve["points"][1:])
             cuts.add_row(curve["part"], curve["how"], points)
         console.print(cuts)
+        if found.get("importance"):
+            ranks = Table(
+                "importance", "rank correlation with the loss", "95 %", "tables", title=f"{name}: importances"
+            )
+            for entry in found["importance"]:
+                value, low, high = (entry["correlation"][key] for key in ("value", "low", "high"))
+                ranks.add_row(entry["importance"], f"{value:.3f}", f"{low:.3f} to {high:.3f}", str(entry["tables"]))
+            console.print(ranks)
         for line in found["findings"]:
             console.print(f"- {line}")
 

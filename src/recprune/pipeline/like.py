@@ -25,12 +25,15 @@ from recprune.evaluation import (
     by_popularity,
 )
 from recprune.pipeline.config import LikeConfig
-from recprune.pipeline.shared import Say, Stored, judge_all, nouns, try_recipes
+from recprune.pipeline.shared import Say, Stored, judge_all, nouns, plan_recipes, try_recipes
 from recprune.pipeline.timing import side_by_side
-from recprune.pruning.analyze import Probe, analyze
+from recprune.pruning.analyze import analyze
 from recprune.pruning.compress import pack
+from recprune.pruning.measure import Probe
+from recprune.pruning.rank_importances import rank_importances
 from recprune.pruning.recipe import Recipe
 from recprune.runtime import Scorer
+from recprune.snapshot import Snapshot
 
 __all__ = ["LikeTask"]
 
@@ -126,13 +129,19 @@ class LikeTask:
         model = self.model(folder)
         adapter = adapter_for(model)
         context = adapter.context(model, None, self.seed, say)
-        valid, labels = self.data.valid.head(_PROBED), self.data.labels["valid"][:_PROBED]
         snapshot = adapter.read(model)
-        assert snapshot.graph is not None
-        probe = Probe(
-            "auc", self._columns(valid, snapshot.graph.columns), lambda scores: auc(labels, scores.reshape(-1))
-        )
-        return analyze(snapshot, context, probe).to_json(), []
+        return analyze(snapshot, context, self._probe(snapshot)).to_json(), []
+
+    def importance(self, folder: Path, say: Say) -> Stored:
+        """How well each importance predicts what cutting rows costs on validation."""
+        model = self.model(folder)
+        adapter = adapter_for(model)
+        snapshot, context = adapter.read(model), adapter.context(model, self.data, self.seed, say)
+        return {"importance": rank_importances(snapshot, context, self._probe(snapshot))}, []
+
+    def plan(self, folder: Path, say: Say) -> Stored:
+        """What every recipe would do."""
+        return plan_recipes(self.config, self.model(folder), self.data, self.seed, say), []
 
     def compress(self, folder: Path, say: Say) -> Stored:
         """Every recipe, judged on validation."""
@@ -231,6 +240,12 @@ class LikeTask:
     def load_users(self) -> list[str]:
         """Columns that belong to users."""
         return self.load().users.columns
+
+    def _probe(self, snapshot: Snapshot) -> Probe:
+        valid, labels = self.data.valid.head(_PROBED), self.data.labels["valid"][:_PROBED]
+        assert snapshot.graph is not None
+        columns = self._columns(valid, snapshot.graph.columns)
+        return Probe("auc", columns, lambda scores: auc(labels, scores.reshape(-1)))
 
     def _columns(self, frame: pl.DataFrame, names: tuple[str, ...]) -> Mapping[str, Any]:
         from recprune.runtime.scorer import column

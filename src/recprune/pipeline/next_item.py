@@ -24,7 +24,7 @@ from recprune.evaluation import (
     popularity_thirds,
 )
 from recprune.pipeline.config import NextItemConfig
-from recprune.pipeline.shared import Say, Stored, judge_all, nouns, try_recipes
+from recprune.pipeline.shared import Say, Stored, judge_all, nouns, plan_recipes, try_recipes
 from recprune.pipeline.timing import side_by_side
 from recprune.pruning.analyze import analyze
 from recprune.pruning.compress import pack
@@ -115,6 +115,14 @@ class NextItemTask:
         how = "largest entries of each column kept, 8 bits, nothing refitted"
         found["sensitivity"] = [{"part": "item_weights", "metric": self.metric, "how": how, "points": points}]
         return found, []
+
+    def importance(self, folder: Path, say: Say) -> Stored:
+        """Nothing: an item-item model has no tables whose rows are dropped."""
+        return {"importance": []}, []
+
+    def plan(self, folder: Path, say: Say) -> Stored:
+        """What every recipe would do."""
+        return plan_recipes(self.config, self.model(), self.data, self.seed, say), []
 
     def compress(self, folder: Path, say: Say) -> Stored:
         """Every recipe, judged on validation."""

@@ -27,7 +27,16 @@ __all__ = ["STAGES", "Run", "Task", "load_log", "machine", "versions"]
 
 STAGES = ("train", "peers", "analyze", "compress", "evaluate")
 # What each stage builds on; a stage is done again where one of these changed.
-_NEEDS = {"train": (), "peers": (), "analyze": ("train",), "compress": ("train",), "evaluate": ("peers", "compress")}
+# `importance` and `plan` are asked for by themselves and are no part of a whole run.
+_NEEDS = {
+    "train": (),
+    "peers": (),
+    "analyze": ("train",),
+    "importance": ("train",),
+    "plan": ("train",),
+    "compress": ("train",),
+    "evaluate": ("peers", "compress"),
+}
 # What of a task's configuration each stage depends on; everything else leaves its result as it is.
 _LATER = {"recipes", "ship", "gate", "question"}
 
@@ -45,6 +54,12 @@ class Task(Protocol):
 
     def analyze(self, folder: Path, say: Say) -> Stored:
         """What is redundant."""
+
+    def importance(self, folder: Path, say: Say) -> Stored:
+        """How well each importance predicts losses."""
+
+    def plan(self, folder: Path, say: Say) -> Stored:
+        """What every recipe would do, before any training."""
 
     def compress(self, folder: Path, say: Say) -> Stored:
         """Apply every recipe."""
@@ -179,7 +194,7 @@ class Run:
         config = self._config(name)
         values = {key: value for key, value in vars(config).items() if key not in _LATER}
         extra: list[Any] = [self._key(name, needed) for needed in _NEEDS[stage]]
-        if stage == "compress":
+        if stage in ("compress", "plan"):
             extra += [{key: recipe.to_json() for key, recipe in config.recipes.items()}, config.ship]
         if stage != "peers":
             values.pop("trained_small", None)

@@ -15,7 +15,7 @@ from recprune.evaluation import ListTruth, RowTruth, Slice, compare, differences
 from recprune.pipeline.config import TaskConfig
 from recprune.pruning.compress import apply
 
-__all__ = ["Say", "Stored", "judge_all", "nouns", "try_recipes"]
+__all__ = ["Say", "Stored", "judge_all", "nouns", "plan_recipes", "try_recipes"]
 
 Say = Callable[[str], None]
 Stored = tuple[dict[str, Any], list[str]]
@@ -51,6 +51,19 @@ def try_recipes(
         metrics = ", ".join(f"{metric} {value:.4f}" for metric, value in valid.items())
         say(f"{name}: {size['disk_bytes']:,} bytes, on validation {metrics}")
     return found, [str(_path(config, folder, name).relative_to(folder)) for name in config.recipes]
+
+
+def plan_recipes(config: TaskConfig, model: Any, data: Any, seed: int, say: Say) -> dict[str, Any]:
+    """What every recipe would do: for each its plan, its bytes before and after, and the steps that are left for later."""
+    adapter = adapter_for(model)
+    snapshot, context = adapter.read(model), adapter.context(model, data, seed, say)
+    found = {}
+    for name, recipe in config.recipes.items():
+        planned = apply(snapshot, recipe, context, adapter, model, train=False)
+        later = [step.describe() for step in recipe.steps if step.trains]
+        before = sum(line["bytes_before"] for line in planned.plan)
+        found[name] = {"plan": planned.plan, "bytes_before": before, "bytes_after": planned.size_bytes, "later": later}
+    return found
 
 
 def judge_all(

@@ -1,9 +1,10 @@
 """Making models smaller: analysis, importance, budgets, methods, recipes."""
 
 from recprune.context import Context
-from recprune.pruning.analyze import Analysis, Probe, analyze
-from recprune.pruning.compress import CompressedModel, compress
+from recprune.pruning.analyze import Analysis, analyze
+from recprune.pruning.compress import CompressedModel, compress, plan
+from recprune.pruning.measure import Probe
 from recprune.pruning.recipe import Recipe
 from recprune.pruning.step import Step
 
-__all__ = ["Analysis", "CompressedModel", "Context", "Probe", "Recipe", "Step", "analyze", "compress"]
+__all__ = ["Analysis", "CompressedModel", "Context", "Probe", "Recipe", "Step", "analyze", "compress", "plan"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,31 +11,21 @@ import numpy.typing as npt
 
 from recprune.context import Context
 from recprune.pruning.budgets import Uniform
+from recprune.pruning.measure import Measure, Probe
 from recprune.pruning.methods import DropRows, Quantize
 from recprune.pruning.methods.drop_fields import fields_of
-from recprune.runtime.reference import execute, rows_of
+from recprune.pruning.rank_importances import rank_importances
+from recprune.runtime.reference import execute
 from recprune.snapshot import Snapshot
 from recprune.vocabulary import ListedVocabulary
 from recprune.weights import Dense, Granularity, Param, Weights
 
-__all__ = ["Analysis", "Probe", "analyze"]
+__all__ = ["Analysis", "analyze"]
 
 Array = npt.NDArray[Any]
 _KEEPS = (0.3, 0.1, 0.03)
 _BITS = (8, 4, 2)
 _LARGE = 50_000_000  # values; a matrix of items by items is judged by steps made for it
-
-
-@dataclass(frozen=True, eq=False)
-class Probe:
-    """How good some weights are: scores of validation rows by the model's graph, judged by `metric`.
-
-    `columns`: the raw columns of the rows. `judge`: scores -> the metric, the higher the better.
-    """
-
-    metric: str
-    columns: Mapping[str, Any]
-    judge: Callable[[Array], float]
 
 
 @dataclass(frozen=True)
@@ -46,20 +36,29 @@ class Analysis:
     axes: list[dict[str, Any]] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     sensitivity: list[dict[str, Any]] = field(default_factory=list)
+    importance: list[dict[str, Any]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON."""
-        return {name: getattr(self, name) for name in ("blocks", "axes", "findings", "sensitivity")}
+        return {name: getattr(self, name) for name in ("blocks", "axes", "findings", "sensitivity", "importance")}
 
 
-def analyze(snapshot: Snapshot, context: Context, probe: Probe | None = None, *, noise: float = 0.0005) -> Analysis:
+def analyze(
+    snapshot: Snapshot,
+    context: Context,
+    probe: Probe | None = None,
+    *,
+    noise: float = 0.0005,
+    importance: bool = False,
+) -> Analysis:
     """Bytes by block, rows never and rarely read, spectra, duplicates, constant columns, dead neurons; with a probe also
-    what cutting each part alone costs on validation.
+    what cutting each part alone costs on validation, and what shuffling its values does; with `importance` also how well
+    each importance predicts such costs (see `rank_importances`).
 
     A block is called redundant where replacing it by its mean (nothing retrained) costs less than `noise` of the metric.
     """
     weights = snapshot.weights
-    measure = _measurer(snapshot, probe) if probe is not None else None
+    measure = Measure(snapshot, probe) if probe is not None else None
     base = measure(weights) if measure else 0.0
     analysis = Analysis(axes=list(_axes(weights, context)), findings=list(_redundancies(weights, context)))
     if probe is not None and snapshot.graph is not None:
@@ -70,15 +69,9 @@ def analyze(snapshot: Snapshot, context: Context, probe: Probe | None = None, *,
             analysis.findings.append(f"block {block['name']} is redundant: {block['why']}")
     if measure and probe:
         analysis.sensitivity.extend(_sensitivity(weights, context, measure, base, probe.metric))
+    if probe and importance:
+        analysis.importance.extend(rank_importances(snapshot, context, probe))
     return analysis
-
-
-def _measurer(snapshot: Snapshot, probe: Probe) -> Callable[[Weights], float]:
-    assert snapshot.graph is not None
-    graph = snapshot.graph
-    vocabularies = {axis: ListedVocabulary(ids) for axis, ids in snapshot.ids.items()}
-    known = rows_of(graph, vocabularies, probe.columns)
-    return lambda weights: probe.judge(execute(graph, weights, vocabularies, known))
 
 
 def _axes(weights: Weights, context: Context) -> Iterator[dict[str, Any]]:
@@ -136,7 +129,7 @@ def _dead(snapshot: Snapshot, probe: Probe) -> Iterator[str]:
 def _blocks(
     weights: Weights,
     context: Context,
-    measure: Callable[[Weights], float] | None,
+    measure: Measure | None,
     base: float,
     metric: str,
     noise: float,
@@ -163,6 +156,7 @@ def _blocks(
                 flat = flat.replace(name, _mean_only(weights[name], columns[name], context))
             lost = measure(flat) - base
             entry |= {"metric": metric, "difference": {"value": lost, "low": lost, "high": lost}}
+            entry["shuffled"] = measure.shuffled({name: columns[name] for name in names}) - base
             entry["redundant"] = bool(lost > -noise)
             earns = -lost / max(size / 1e6, 1e-9)
             entry["why"] = (
@@ -215,7 +209,7 @@ def _mean_only(param: Param, columns: Array, context: Context) -> Dense:
 
 
 def _sensitivity(
-    weights: Weights, context: Context, measure: Callable[[Weights], float], base: float, metric: str
+    weights: Weights, context: Context, measure: Measure, base: float, metric: str
 ) -> Iterator[dict[str, Any]]:
     """Curves of quality on validation against what is left of one part, everything else untouched."""
     whole = weights.nbytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from recprune.pruning.step import Step
 from recprune.snapshot import Snapshot
 from recprune.weights import Weights, in_words
 
-__all__ = ["CompressedModel", "apply", "compress", "pack"]
+__all__ = ["CompressedModel", "apply", "compress", "pack", "plan"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,10 +132,34 @@ def compress(
     return result
 
 
-def apply(original: Snapshot, recipe: Recipe, context: Context, adapter: Adapter, model: Any) -> CompressedModel:
-    """Run the steps of a recipe over a snapshot that was read before."""
+def plan(
+    model: Any,
+    recipe: Recipe,
+    data: Any = None,
+    *,
+    adapter: Adapter | None = None,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda line: None,
+) -> CompressedModel:
+    """What `compress` would do, before any training: `.plan` has a line for each part, touched or not and why.
+
+    Takes what `compress` takes. Steps that train are named to `say` and left out: they change values, not bytes. Raises
+    what `compress` raises, for a recipe that makes the model larger too.
+    """
+    adapter = adapter or adapter_for(model)
+    return apply(adapter.read(model), recipe, adapter.context(model, data, seed, say), adapter, model, train=False)
+
+
+def apply(
+    original: Snapshot, recipe: Recipe, context: Context, adapter: Adapter, model: Any, *, train: bool = True
+) -> CompressedModel:
+    """Run the steps of a recipe over a snapshot that was read before; without `train`, those that train are only named."""
     weights = original.weights
+    context = replace(context, parts=lambda given: _parts(pack(original.with_weights(given), recipe)))
     for step in recipe.steps:
+        if step.trains and not train:
+            context.say(f"not now: {step.describe()}")
+            continue
         context.say(step.describe())
         weights = step(weights, context)
         _check(step, weights)
@@ -152,6 +176,12 @@ def pack(snapshot: Snapshot, recipe: Recipe, metadata: Mapping[str, Any] | None 
     """The artifact of a snapshot; with an empty recipe it is the original's, written by the same code."""
     laid, vocabularies = lay_out(snapshot, recipe.fingerprint)
     return Artifact(laid.weights, laid.graph, vocabularies, recipe.to_json(), dict(metadata or {}))
+
+
+def _parts(artifact: Artifact) -> dict[str, int]:
+    """Stored bytes of each parameter and vocabulary."""
+    found = {name: param.nbytes for name, param in artifact.weights.items()}
+    return found | {f"ids of {axis}": _stored(ids) for axis, ids in artifact.vocabularies.items()}
 
 
 def _stored(vocabulary: Any) -> int:

@@ -17,10 +17,12 @@ __all__ = ["Step"]
 class Step:
     """One thing done to weights. Subclasses are frozen dataclasses whose fields are their JSON.
 
-    A step never changes its input. It is registered by its `verb`, the key in a recipe's YAML.
+    A step never changes its input. It is registered by its `verb`, the key in a recipe's YAML. One that `trains` changes
+    values and no bytes, so that a plan can be made without it.
     """
 
     verb: ClassVar[str] = ""
+    trains: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for name in ("target", "axis"):

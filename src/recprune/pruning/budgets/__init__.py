@@ -1,17 +1,17 @@
 """How much each part may keep."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from recprune.errors import RecpruneError, unknown
 from recprune.pruning.budgets.budget import Budget
+from recprune.pruning.budgets.per_parameter import PerParameter
 from recprune.pruning.budgets.total_bytes import TotalBytes
 from recprune.pruning.budgets.uniform import Uniform
 
-__all__ = ["BUDGETS", "Budget", "TotalBytes", "Uniform", "budget_from"]
+__all__ = ["BUDGETS", "Budget", "PerParameter", "TotalBytes", "Uniform", "budget_from"]
 
-BUDGETS: dict[str, type[Budget]] = {"uniform": Uniform, "total_bytes": TotalBytes}
+BUDGETS: dict[str, type[Budget]] = {"uniform": Uniform, "total_bytes": TotalBytes, "per_parameter": PerParameter}
 
 
 def budget_from(given: Mapping[str, Any]) -> Budget:
@@ -21,12 +21,4 @@ def budget_from(given: Mapping[str, Any]) -> Budget:
     ((name, value),) = given.items()
     if not isinstance(name, str) or name not in BUDGETS:
         raise unknown("budget", str(name), BUDGETS)
-    known = [f.name for f in fields(BUDGETS[name])]
-    values = dict(value) if isinstance(value, Mapping) else {known[0]: value}
-    for key in values:
-        if key not in known:
-            raise unknown(f"field of {name}", str(key), known)
-    try:
-        return BUDGETS[name](**values)
-    except TypeError as error:
-        raise RecpruneError(f"budget {name}: {error}") from error
+    return BUDGETS[name].from_value(value)

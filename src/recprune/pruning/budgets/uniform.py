@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.errors import RecpruneError
-from recprune.pruning.budgets.budget import Budget
+from recprune.pruning.budgets.budget import Budget, best_rows
 from recprune.weights import Param
 
 __all__ = ["Uniform"]
@@ -34,16 +34,8 @@ class Uniform(Budget):
         self, params: Mapping[str, Param], importance: Mapping[str, npt.NDArray[np.float64]]
     ) -> dict[str, npt.NDArray[np.bool_]]:
         """The best rows of each table; ties go to the earlier row."""
-        kept = {}
-        for name, param in params.items():
-            stored = param.value.mask()
-            score = np.where(stored, importance[name], -np.inf)
-            score[list(param.protected)] = np.inf
-            count = max(math.ceil(self.keep * int(stored.sum())), len(param.protected))
-            mask = np.zeros(len(score), dtype=bool)
-            mask[np.argsort(-score, kind="stable")[:count]] = True
-            kept[name] = mask
-        return kept
+        counts = {name: math.ceil(self.keep * int(param.value.mask().sum())) for name, param in params.items()}
+        return {name: best_rows(param, importance[name], counts[name]) for name, param in params.items()}
 
     def describe(self) -> str:
         """In words."""

@@ -1,4 +1,4 @@
-"""What matters: a score for each row of a table; the higher is kept."""
+"""What matters: a score for each unit (row, column, neuron); the higher is kept."""
 
 from collections.abc import Callable
 
@@ -7,21 +7,37 @@ import numpy.typing as npt
 
 from recprune.context import Context
 from recprune.errors import unknown
+from recprune.pruning.importance.activation import activation
 from recprune.pruning.importance.expected_loss import expected_loss
 from recprune.pruning.importance.magnitude import magnitude
 from recprune.pruning.importance.popularity import popularity
-from recprune.weights import Param
+from recprune.pruning.importance.random import random
+from recprune.pruning.importance.taylor import taylor
+from recprune.pruning.importance.units import Units
 
-__all__ = ["IMPORTANCES", "expected_loss", "importance_of", "magnitude", "popularity"]
+__all__ = [
+    "IMPORTANCES",
+    "Units",
+    "activation",
+    "expected_loss",
+    "importance_of",
+    "magnitude",
+    "popularity",
+    "random",
+    "taylor",
+]
 
-IMPORTANCES: dict[str, Callable[[Param, Context], npt.NDArray[np.float64]]] = {
+IMPORTANCES: dict[str, Callable[[Units, Context], npt.NDArray[np.float64]]] = {
     "magnitude": magnitude,
     "popularity": popularity,
     "expected_loss": expected_loss,
+    "taylor": taylor,
+    "activation": activation,
+    "random": random,
 }
 
 
-def importance_of(name: str) -> Callable[[Param, Context], npt.NDArray[np.float64]]:
+def importance_of(name: str) -> Callable[[Units, Context], npt.NDArray[np.float64]]:
     """The importance of that name; an unknown one is an error that lists the choices."""
     if not isinstance(name, str) or name not in IMPORTANCES:
         raise unknown("importance", str(name), IMPORTANCES)

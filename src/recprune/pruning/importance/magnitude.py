@@ -1,19 +1,21 @@
-"""The norm of a row."""
+"""The norm of a unit."""
 
 import numpy as np
 import numpy.typing as npt
 
 from recprune.context import Context
-from recprune.weights import Param
+from recprune.pruning.importance.units import Units
 
 __all__ = ["magnitude"]
 
 
-def magnitude(param: Param, context: Context) -> npt.NDArray[np.float64]:
-    """Euclidean norm of each row: the default of general pruning libraries, and the wrong score for tables.
+def magnitude(units: Units, context: Context) -> npt.NDArray[np.float64]:
+    """Euclidean norm of all that belongs to a unit: the default of pruning libraries, and the wrong score for tables.
 
     A row that was hardly ever read keeps the norm it was initialised with, or one that a single reading gave it.
     """
-    table = param.value.decode().reshape(param.shape[0], -1).astype(np.float64)
-    norm: npt.NDArray[np.float64] = np.sqrt((table**2).sum(axis=1))
+    total = np.zeros(len(units))
+    for _, _, values in units.values():
+        total += (values**2).sum(axis=1)
+    norm: npt.NDArray[np.float64] = np.sqrt(total)
     return norm

@@ -7,6 +7,7 @@ from recprune.pruning.methods.drop_fields import DropFields
 from recprune.pruning.methods.drop_rows import DropRows
 from recprune.pruning.methods.drop_weights import DropWeights
 from recprune.pruning.methods.factorize import Factorize
+from recprune.pruning.methods.fit_bytes import FitBytes
 from recprune.pruning.methods.keep_top import KeepTop
 from recprune.pruning.methods.mixed import Mixed
 from recprune.pruning.methods.quantize import Quantize
@@ -23,6 +24,7 @@ __all__ = [
     "DropRows",
     "DropWeights",
     "Factorize",
+    "FitBytes",
     "KeepTop",
     "Mixed",
     "Quantize",
@@ -44,6 +46,7 @@ METHODS: dict[str, type[Step]] = {
         Share,
         Factorize,
         KeepTop,
+        FitBytes,
         Retrain,
     )
 }

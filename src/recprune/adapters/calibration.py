@@ -1,0 +1,66 @@
+"""What running a model on data says, where the model has a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recprune.graph import Graph
+from recprune.runtime.reference import execute, rows_of
+from recprune.snapshot import Snapshot
+from recprune.vocabulary import ListedVocabulary
+from recprune.weights import Weights
+
+__all__ = ["GraphCalibration"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class GraphCalibration:
+    """Runs a graph on `columns()`, the raw columns of the calibration rows; `slope` gives the gradients of a framework."""
+
+    snapshot: Callable[[], Snapshot]
+    columns: Callable[[Graph], Mapping[str, Any]]
+    slope: Callable[[Weights], Mapping[str, Array]]
+    _last: dict[str, Any] = field(default_factory=dict)  # a pass over the training data serves every table
+
+    def scores(self, weights: Weights) -> Array:
+        """What the model with these weights gives for the calibration rows."""
+        return self._run(self._graph, weights)
+
+    def gradients(self, weights: Weights) -> Mapping[str, Array]:
+        """Gradient of the training loss, summed over the training rows, by the name of each trained parameter."""
+        if self._last.get("weights") is not weights:
+            self._last.update(weights=weights, found=self.slope(weights))
+        found: Mapping[str, Array] = self._last["found"]
+        return found
+
+    def inputs(self, weights: Weights) -> Mapping[str, Array]:
+        """Mean square of each input of a linear layer over the calibration rows, by the name of its matrix."""
+        found = {}
+        for op in self._graph.ops:
+            if op.kind in ("linear", "cross"):
+                value = self._run(replace(self._graph, output=op.inputs[-1]), weights)
+                found[op.params[0]] = np.square(value, dtype=np.float64).mean(axis=0)
+        return found
+
+    def _run(self, graph: Graph, weights: Weights) -> Array:
+        vocabularies, known = self._known
+        return execute(graph, weights, vocabularies, known)
+
+    @cached_property
+    def _graph(self) -> Graph:
+        graph = self.snapshot().graph
+        assert graph is not None
+        return graph
+
+    @cached_property
+    def _known(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        vocabularies = {axis: ListedVocabulary(ids) for axis, ids in self.snapshot().ids.items()}
+        return vocabularies, rows_of(self._graph, vocabularies, self.columns(self._graph))
