@@ -44,7 +44,9 @@ def test_every_part_has_a_line_and_training_is_named_and_skipped():
     assert by_part["item.weight"]["bytes_before"] == 6400
     assert by_part["item.weight"]["bytes_after"] == 51 * 32 + 25
     assert by_part["user.weight"]["bytes_after"] == by_part["user.weight"]["bytes_before"] == 3200
-    assert by_part["user.weight"]["how"] == "as it was: no step names it"
+    assert by_part["user.weight"]["how"] == "as it was: retrained, and no other step names it"
+    untouched = plan(Model(), recipe(DROP), batches(loss=False)).plan
+    assert [line["how"] for line in untouched if line["part"] == "user.weight"] == ["as it was: no step names it"]
     assert [line for line in lines if line.startswith("not now: retrain for up to 3 epochs")]
 
 

@@ -51,9 +51,13 @@ class CompressedModel:
         """One entry for each parameter and vocabulary: bytes before and after, how it is stored or why it is untouched."""
         before, after = self._packed
         touched: dict[str, list[str]] = {}
+        trained: set[str] = set()
         for step in self.recipe.steps:
             for name in step.touches(self.original.weights):
-                touched.setdefault(name, []).append(step.verb)
+                if step.trains:
+                    trained.add(name)
+                else:
+                    touched.setdefault(name, []).append(step.verb)
         rows: list[dict[str, Any]] = []
         for name, param in self.original.weights.items():
             start = before.weights[name].nbytes if name in before.weights else param.nbytes
@@ -64,6 +68,8 @@ class CompressedModel:
                 how = in_words(after.weights[name].value)
             elif name in touched:
                 how = f"as it was: {', '.join(touched[name])} did not make it smaller"
+            elif name in trained:
+                how = "as it was: retrained, and no other step names it"
             else:
                 how = "as it was: no step names it"
             shape = list(param.shape)
