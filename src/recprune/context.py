@@ -41,8 +41,9 @@ class Context:
 
     `popularity`: how often each row of an axis was read in training, by axis name (the out-of-vocabulary row last).
     `gram`: items x items products of the training matrix, for closed-form refits of item-item models.
-    `trainer`: how to retrain. `calibration`: the model run on data. `parts`: bytes of each part, vocabularies too, of the
-    artifact that weights would give. `say`: where progress goes, one line a time.
+    `trainer`: how to retrain. `calibration`: the model run on data. `parts`: bytes on disk of each part of the
+    artifact that weights would give: parameters, vocabularies, and the files around them. `say`: where progress goes,
+    one line a time.
     """
 
     popularity: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)

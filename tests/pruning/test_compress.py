@@ -56,11 +56,19 @@ def test_the_artifact_is_what_the_plan_says(tmp_path):
     sizes = result.save(tmp_path / "small", {"licence": "ours"})
     assert sizes["weights_bytes"] + sizes["vocabulary_bytes"] == result.size_bytes
     scorer = load(tmp_path / "small")
-    assert scorer.artifact.metadata["plan"] == result.plan
+    stored = scorer.artifact.metadata["plan"]
+    assert stored == {line["part"]: [line["bytes_before"], line["how"]] for line in result.plan}
     assert scorer.artifact.metadata["licence"] == "ours"
     assert Recipe.from_json(scorer.artifact.recipe) == result.recipe
     np.testing.assert_array_equal(scorer.score(request()), Scorer(result.artifact).score(request()))
     assert "12 bits of a hash each" in plan(result)["ids of book"]["how"]
+
+
+def test_the_parts_are_all_that_lies_on_the_disk(tmp_path):
+    result = compressed(Quantize("*.weight", 8), fingerprint=12)
+    sizes = result.save(tmp_path / "small")
+    assert sum(result.parts.values()) == sizes["disk_bytes"]
+    assert sizes["disk_bytes"] == sum(file.stat().st_size for file in (tmp_path / "small").iterdir())
 
 
 def test_the_original_is_written_by_the_same_code():

@@ -63,8 +63,12 @@ def test_a_recipe_that_grows_is_refused_with_the_numbers():
 
 def test_a_model_of_the_users_own_fits_into_bytes_and_has_every_importance():
     model = Model()
-    found = plan(model, recipe({"fit_bytes": {"bytes": 2500}}), batches())
-    assert 1500 < found.size_bytes <= 2500
+    whole = sum(plan(model, recipe(), batches()).parts.values())
+    found = plan(model, recipe({"fit_bytes": {"bytes": whole // 2}}), batches())
+    assert whole // 3 < sum(found.parts.values()) <= whole // 2
+    with pytest.raises(RecpruneError, match="cannot be met: the smallest reachable is about") as refused:
+        plan(model, recipe({"fit_bytes": {"bytes": 1000}}), batches())
+    assert 1000 < int(str(refused.value).split()[-1].replace(",", "")) < whole // 2
     for importance in ("taylor", "activation", "random"):
         step = {"drop_rows": {"target": "item.*", "budget": {"uniform": 0.5}, "importance": importance}}
         assert plan(model, recipe(step), batches()).size_bytes < 8_000

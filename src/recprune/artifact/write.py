@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from safetensors.numpy import save
 
 from recprune.artifact.artifact import FORMAT, Artifact
 from recprune.artifact.files import new_directory
 from recprune.errors import RecpruneError
 
-__all__ = ["FILES", "to_json", "write"]
+__all__ = ["FILES", "contents", "to_json", "write"]
 
 FILES = {"manifest.json", "weights.safetensors", "vocabularies.safetensors", "graph.json", "recipe.json"}
 
@@ -31,12 +32,22 @@ def write(artifact: Artifact, path: str | Path) -> dict[str, int]:
     path = Path(path)
     if path.is_symlink() or (path.exists() and not (path.is_dir() and {f.name for f in path.iterdir()} <= FILES)):
         raise RecpruneError(f"{path} holds something else than an artifact; it is not overwritten")
-    weights = {
-        f"{name}/{part}": array
-        for name, param in artifact.weights.items()
-        for part, array in param.value.arrays().items()
+    files = contents(artifact)
+    with new_directory(path) as directory:
+        for name, content in files.items():
+            (directory / name).write_bytes(content)
+    weights, ids = _arrays(artifact)
+    return {
+        "disk_bytes": sum(len(content) for content in files.values()),
+        "weights_bytes": sum(array.nbytes for array in weights.values()),
+        "vocabulary_bytes": sum(array.nbytes for array in ids.values()),
+        "resident_bytes": artifact.resident_bytes,
     }
-    ids = {f"{name}/{part}": array for name, v in artifact.vocabularies.items() for part, array in v.arrays().items()}
+
+
+def contents(artifact: Artifact) -> dict[str, bytes]:
+    """The files of an artifact by name. Raises RecpruneError for a recipe or metadata that are not JSON."""
+    weights, ids = _arrays(artifact)
     files = {
         "weights.safetensors": save({name: np.ascontiguousarray(array) for name, array in weights.items()}),
         "vocabularies.safetensors": save({name: np.ascontiguousarray(array) for name, array in ids.items()}),
@@ -67,15 +78,17 @@ def write(artifact: Artifact, path: str | Path) -> dict[str, int]:
     # Specs stand in the manifest and decide what the arrays mean, so it holds its own digest too.
     digest = hashlib.sha256(to_json(manifest, "metadata")).hexdigest()
     files["manifest.json"] = to_json(manifest | {"sha256": digest}, "metadata")
-    with new_directory(path) as directory:
-        for name, content in files.items():
-            (directory / name).write_bytes(content)
-    return {
-        "disk_bytes": sum(len(content) for content in files.values()),
-        "weights_bytes": sum(array.nbytes for array in weights.values()),
-        "vocabulary_bytes": sum(array.nbytes for array in ids.values()),
-        "resident_bytes": artifact.resident_bytes,
+    return files
+
+
+def _arrays(artifact: Artifact) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[Any]]]:
+    weights = {
+        f"{name}/{part}": array
+        for name, param in artifact.weights.items()
+        for part, array in param.value.arrays().items()
     }
+    ids = {f"{name}/{part}": array for name, v in artifact.vocabularies.items() for part, array in v.arrays().items()}
+    return weights, ids
 
 
 def to_json(value: Any, what: str) -> bytes:

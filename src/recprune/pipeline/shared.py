@@ -45,7 +45,7 @@ def try_recipes(
     for name, recipe in config.recipes.items():
         say(f"recipe {name}")
         compressed = apply(snapshot, recipe, context, adapter, model)
-        size = compressed.save(_path(config, folder, name), {"recipe": name})
+        size = compressed.save(_path(config, folder, name))
         valid = dict(judge(read(_path(config, folder, name))))
         found[name] = {"size": size, "plan": compressed.plan, "valid": valid}
         metrics = ", ".join(f"{metric} {value:.4f}" for metric, value in valid.items())

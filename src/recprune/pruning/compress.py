@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from recprune.adapters import Adapter, adapter_for
-from recprune.artifact import Artifact, lay_out, write
+from recprune.artifact import Artifact, contents, lay_out, write
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.pruning.recipe import Recipe
@@ -31,6 +31,7 @@ class CompressedModel:
     recipe: Recipe
     adapter: Adapter
     source: Any
+    before: Artifact  # of the original, by the same code
 
     @cached_property
     def model(self) -> Any:
@@ -40,16 +41,18 @@ class CompressedModel:
     @cached_property
     def artifact(self) -> Artifact:
         """What is shipped."""
-        return pack(self.snapshot, self.recipe, {"plan": self.plan})
+        # What became of each part, and its bytes now, are in the manifest already.
+        lines = {line["part"]: [line["bytes_before"], line["how"]] for line in self.plan}
+        return replace(self._packed, metadata={"plan": lines})
 
     @cached_property
-    def _packed(self) -> tuple[Artifact, Artifact]:
-        return pack(self.original, Recipe()), pack(self.snapshot, self.recipe)
+    def _packed(self) -> Artifact:
+        return pack(self.snapshot, self.recipe)
 
     @cached_property
     def plan(self) -> list[dict[str, Any]]:
         """One entry for each parameter and vocabulary: bytes before and after, how it is stored or why it is untouched."""
-        before, after = self._packed
+        before, after = self.before, self._packed
         touched: dict[str, list[str]] = {}
         trained: set[str] = set()
         for step in self.recipe.steps:
@@ -109,7 +112,15 @@ class CompressedModel:
 
     def save(self, path: str | Path, metadata: Mapping[str, Any] | None = None) -> dict[str, int]:
         """Write the artifact's directory; give its sizes in bytes."""
-        return write(pack(self.snapshot, self.recipe, {"plan": self.plan, **(metadata or {})}), path)
+        return write(replace(self.artifact, metadata={**self.artifact.metadata, **(metadata or {})}), path)
+
+    @cached_property
+    def parts(self) -> dict[str, int]:
+        """Bytes on disk of each parameter and vocabulary, and of all that stands around them."""
+        found = {name: param.nbytes for name, param in self.artifact.weights.items()}
+        found |= {f"ids of {axis}": _stored(ids) for axis, ids in self.artifact.vocabularies.items()}
+        whole = sum(len(content) for content in contents(self.artifact).values())
+        return found | {"manifest, graph and recipe": whole - sum(found.values())}
 
 
 def compress(
@@ -160,8 +171,12 @@ def apply(
     original: Snapshot, recipe: Recipe, context: Context, adapter: Adapter, model: Any, *, train: bool = True
 ) -> CompressedModel:
     """Run the steps of a recipe over a snapshot that was read before; without `train`, those that train are only named."""
-    weights = original.weights
-    context = replace(context, parts=lambda given: _parts(pack(original.with_weights(given), recipe)))
+    weights, before = original.weights, pack(original, Recipe())
+
+    def made(given: Weights) -> CompressedModel:
+        return CompressedModel(original, original.with_weights(given), recipe, adapter, model, before)
+
+    context = replace(context, parts=lambda given: made(given).parts)
     for step in recipe.steps:
         if step.trains and not train:
             context.say(f"not now: {step.describe()}")
@@ -169,7 +184,7 @@ def apply(
         context.say(step.describe())
         weights = step(weights, context)
         _check(step, weights)
-    result = CompressedModel(original, original.with_weights(weights), recipe, adapter, model)
+    result = made(weights)
     if result.compression_ratio < 1:
         raise RecpruneError(
             f"the recipe makes the model larger: {result.size_bytes:,} bytes, "
@@ -182,12 +197,6 @@ def pack(snapshot: Snapshot, recipe: Recipe, metadata: Mapping[str, Any] | None 
     """The artifact of a snapshot; with an empty recipe it is the original's, written by the same code."""
     laid, vocabularies = lay_out(snapshot, recipe.fingerprint)
     return Artifact(laid.weights, laid.graph, vocabularies, recipe.to_json(), dict(metadata or {}))
-
-
-def _parts(artifact: Artifact) -> dict[str, int]:
-    """Stored bytes of each parameter and vocabulary."""
-    found = {name: param.nbytes for name, param in artifact.weights.items()}
-    return found | {f"ids of {axis}": _stored(ids) for axis, ids in artifact.vocabularies.items()}
 
 
 def _stored(vocabulary: Any) -> int:

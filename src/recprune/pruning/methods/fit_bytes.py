@@ -26,7 +26,7 @@ _UNREAD = 0.25  # reads that a row has beside those counted: one that was never 
 
 @dataclass(frozen=True)
 class FitBytes(Step):
-    """Choose rows and bits for each target so that the whole artifact, weights and vocabularies, takes at most `bytes`.
+    """Choose rows and bits for each target so that the artifact, all its files together, takes at most `bytes`.
 
     For each table the squared error of every way to store it (which rows, how many bits) is weighted by reads, and turned
     into a change of the model's scores by two measured cuts, one of rows and one of bits; matrices are measured
@@ -73,9 +73,9 @@ class FitBytes(Step):
             if over <= 0:
                 return fitted
             limit -= over
-        raise RecpruneError(
-            f"{self.bytes:,} bytes cannot be met: the smallest reachable is about {int(total.bytes[0]):,}"
-        )
+        # What the estimates missed (vocabularies, a longer manifest) is missing from the smallest too.
+        least = int(total.bytes[0]) + self.bytes - limit
+        raise RecpruneError(f"{self.bytes:,} bytes cannot be met: the smallest reachable is about {least:,}")
 
     def describe(self) -> str:
         """In words."""
