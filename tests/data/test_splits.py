@@ -180,6 +180,25 @@ def test_what_cannot_be_split_gets_one_clear_line(call, message):
         call(log(10, 10))
 
 
+def test_the_latest_items_are_held_out_and_the_very_last_test():
+    # Ten items each, taken in the order of their number, by two users whose rows lie the other way round.
+    frame = log(2, 10).with_columns(time=pl.col("item").rank("dense")).reverse()
+    split = hold_out_per_user(frame, 0.4, latest=True)
+    for user in frame["user"].unique():
+        mine = frame.with_columns(split=pl.Series(split)).filter(pl.col("user") == user).sort("time")
+        assert mine["split"].to_list() == ["train"] * 6 + ["valid"] * 2 + ["test"] * 2
+
+
+def test_an_item_taken_again_has_the_time_of_the_first():
+    times = [1, 2, 3, 4, 5, 9]
+    frame = pl.DataFrame({"user": "u", "item": ["a", "b", "c", "d", "e", "a"], "time": times})
+    other = frame.with_columns(user=pl.lit("v"))
+    split = hold_out_per_user(pl.concat([frame, other]), 0.4, latest=True)
+    assert split.tolist() == ["train", "train", "train", "valid", "test", "train"] * 2
+    with pytest.raises(RecpruneError, match="1 rows have no time"):
+        hold_out_per_user(frame.with_columns(time=pl.Series([1, 2, 3, 4, 5, None])), latest=True)
+
+
 def test_labels():
     ratings = pl.Series("rating", [7.0, 8.0, 10.0, 1.0])
     assert labels_at_least(ratings, 8).tolist() == [0.0, 1.0, 1.0, 0.0]

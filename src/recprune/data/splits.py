@@ -112,13 +112,19 @@ def split_by_hash(
 
 
 def hold_out_per_user(
-    data: Log | pl.DataFrame, fraction: float = 0.2, seed: int = 0, min_interactions: int = 5
+    data: Log | pl.DataFrame,
+    fraction: float = 0.2,
+    seed: int = 0,
+    min_interactions: int = 5,
+    *,
+    latest: bool = False,
 ) -> NDArray[np.str_]:
     """Hold out a fraction of each user's items, in the order of a hash: half 'valid', half 'test'.
 
-    The rest is 'train'. Counts are of distinct items and rounded to the nearest; at least one is held out and one is
-    kept; where an odd number is held out, a hash of the user says which half gets one more. Rows of users with fewer
-    than `min_interactions` items are 'none': in no part. Shape (rows,).
+    With `latest` the order is that of `time`, and of the hash among items of one time: the last items are 'test', those
+    before them 'valid'. The rest is 'train'. Counts are of distinct items and rounded to the nearest; at least one is held
+    out and one is kept; where an odd number is held out, a hash of the user says which half gets one more. Rows of users
+    with fewer than `min_interactions` items are 'none': in no part. Shape (rows,).
 
     Raises `RecpruneError` on a missing column, a fraction outside (0, 1), or a part without rows.
     """
@@ -128,19 +134,24 @@ def hold_out_per_user(
         raise RecpruneError(
             f"min_interactions must be at least 2 (one is held out, one is kept), got {min_interactions}"
         )
-    frame = _frame(data, "user", "item")
+    frame = _frame(data, "user", "item", *(["time"] if latest else []))
     users = hash_ids(frame["user"], seed)
     ranked = pl.DataFrame({"user": frame["user"], "hash": _pair_hash(frame, seed), "odd": users & np.uint64(1)})
-    ranked = ranked.with_columns(
-        rank=pl.col("hash").rank("dense").over("user").cast(pl.Int64) - 1,
-        count=pl.col("hash").n_unique().over("user").cast(pl.Int64),
+    # An item that a user took twice has the time of the first; what is drawn by hash has no time.
+    times = _times(frame) if latest else pl.repeat(0, len(frame), eager=True)
+    ranked = ranked.with_columns(time=times).with_columns(pl.col("time").min().over("user", "hash"))
+    order = ranked.unique(["user", "hash"]).sort("user", "time", "hash", descending=[False, latest, False])
+    order = order.select("user", "hash", rank=pl.int_range(pl.len()).over("user"), count=pl.len().over("user"))
+    ranked = ranked.join(order, on=["user", "hash"], how="left", maintain_order="left").with_columns(
+        pl.col("rank", "count").cast(pl.Int64)
     )
     if not (ranked["count"] >= min_interactions).any():
         raise RecpruneError(f"no user has {min_interactions} items; nothing can be held out")
     held = (pl.col("count") * fraction + 0.5).floor().cast(pl.Int64).clip(1, pl.col("count") - 1)
-    valid = (held + pl.col("odd").cast(pl.Int64)) // 2
+    first = (held + pl.col("odd").cast(pl.Int64)) // 2
     rank, few = pl.col("rank"), pl.col("count") < min_interactions
-    code = pl.when(few).then(3).when(rank < valid).then(1).when(rank < held).then(2).otherwise(0)
+    one, other = (2, 1) if latest else (1, 2)
+    code = pl.when(few).then(3).when(rank < first).then(one).when(rank < held).then(other).otherwise(0)
     return _named(ranked.select(code=code)["code"].to_numpy())
 
 
@@ -150,14 +161,18 @@ def split_by_time(data: Log | pl.DataFrame, fractions: Sequence[float] = (0.8, 0
     Raises `RecpruneError` on a missing column, missing times, bad fractions, or a part without rows.
     """
     _check_fractions(fractions)
-    time = _frame(data, "time")["time"]
-    if missing := time.null_count() + (int(time.is_nan().sum()) if time.dtype.is_float() else 0):
-        raise RecpruneError(f"cannot split by time: {missing} rows have no time")
-    values = time.to_physical().to_numpy()
+    values = _times(_frame(data, "time")).to_numpy()
     if not len(values):
         return _named(np.zeros(0, np.int64))
     cuts = np.ceil(np.cumsum(fractions)[:2] * len(values) - 1e-6).astype(np.int64) - 1
     return _named(np.searchsorted(np.sort(values)[cuts.clip(0)], values, side="left"))
+
+
+def _times(frame: pl.DataFrame) -> pl.Series:
+    time = frame["time"]
+    if missing := time.null_count() + (int(time.is_nan().sum()) if time.dtype.is_float() else 0):
+        raise RecpruneError(f"cannot split by time: {missing} rows have no time")
+    return time.to_physical()
 
 
 def labels_at_least(ratings: pl.Series, threshold: float, split: NDArray[np.str_] | None = None) -> NDArray[np.float32]:

@@ -26,7 +26,8 @@ class NextBookData:
     `users`: ids, one a row. `items`: ids of all items, sorted text: first the `catalogue` items that models may recommend,
     then those that are too rare or never in training, which count as misses where they are held out.
     `counts`: training interactions of each item. `user_items`: CSR of ones, users x catalogue. `relevant`: for each part
-    (`valid`, `test`) the held-out item rows of each user, perhaps none.
+    (`valid`, `test`) the held-out item rows of each user, perhaps none. `histories`: the catalogue rows of each user's
+    training items, the oldest first where the log has times (`timed`), else in the order of their rows.
     """
 
     users: npt.NDArray[Any]
@@ -35,6 +36,8 @@ class NextBookData:
     counts: npt.NDArray[np.int64]
     user_items: Any
     relevant: dict[str, list[npt.NDArray[np.int64]]]
+    histories: list[npt.NDArray[np.int64]]
+    timed: bool
 
     def judged(self, part: str) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.int64]]]:
         """Rows of the users with something held out in `part`, and what it is."""
@@ -53,8 +56,10 @@ def next_book_data(
     """
     from scipy.sparse import csr_array
 
-    part = hold_out_per_user(log, fraction, seed, min_interactions)
-    rows = log.interactions.select("user", "item").with_columns(part=pl.Series(part))
+    timed = "time" in log.interactions.columns
+    part = hold_out_per_user(log, fraction, seed, min_interactions, latest=timed)
+    rows = log.interactions.select("user", "item", *(["time"] if timed else [])).with_columns(part=pl.Series(part))
+    rows = rows.sort("time", maintain_order=True) if timed else rows
     rows = rows.filter(pl.col("part") != "none").unique(["user", "item"], keep="first", maintain_order=True)
     counted = rows.group_by("item").agg(count=(pl.col("part") == "train").sum())
     counted = counted.with_columns(rare=pl.col("count") < min_reads).sort("rare", "item")
@@ -72,10 +77,19 @@ def next_book_data(
     relevant = {}
     for which in ("valid", "test"):
         mine = np.flatnonzero(name == which)
-        mine = mine[np.lexsort((i[mine], u[mine]))]
-        relevant[which] = np.split(i[mine], np.cumsum(np.bincount(u[mine], minlength=len(users)))[:-1])
+        mine = mine[np.argsort(i[mine], kind="stable")]
+        relevant[which] = _by_user(u[mine], i[mine], len(users))
     counts = counted["count"].to_numpy().astype(np.int64)
-    return NextBookData(users.to_numpy(), counted["item"].to_numpy(), catalogue, counts, user_items, relevant)
+    histories = _by_user(u[train], i[train], len(users))
+    return NextBookData(
+        users.to_numpy(), counted["item"].to_numpy(), catalogue, counts, user_items, relevant, histories, timed
+    )
+
+
+def _by_user(user: npt.NDArray[np.int64], item: npt.NDArray[np.int64], users: int) -> list[npt.NDArray[np.int64]]:
+    """Items of each user, in the order given."""
+    order = np.argsort(user, kind="stable")
+    return np.split(item[order], np.cumsum(np.bincount(user, minlength=users))[:-1])
 
 
 def with_unknown(user_items: Any) -> Any:
