@@ -50,31 +50,35 @@ def test_json_round_trip():
     graph = two_fields()
     text = json.dumps(graph.to_json())
     assert Graph.from_json(json.loads(text)) == graph
-    assert json.loads(text)["version"] == VERSION == 1
+    # The first version that had these operations, so that an older recprune reads the graph.
+    assert json.loads(text)["version"] == 1 < VERSION == 2
 
 
-ATTRS = {"vocabulary": "v", "edges": [0.5, 1], "mode": "mean"}
+ATTRS = {"vocabulary": "v", "edges": [0.5, 1], "mode": "mean", "length": 3, "width": 4, "heads": "head", "factor": 0.5}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_round_trips_and_checks_its_arity(kind):
     arity = KINDS[kind]
-    inputs = tuple(f"c{i}" for i in range(arity.inputs or 2))
+    columns = tuple(f"c{i}" for i in range(arity.inputs or 2))
+    inputs = columns[: 2 if arity.inputs is None else arity.inputs]
     params = tuple(f"p{i}" for i in range(arity.params))
     attrs = {name: ATTRS[name] for name in arity.attrs}
-    graph = Graph(inputs, (Op(kind, "out", inputs, params, attrs),), "out")
+    graph = Graph(columns, (Op(kind, "out", inputs, params, attrs),), "out")
+    assert graph.to_json()["version"] == arity.since <= VERSION
     assert Graph.from_json(json.loads(json.dumps(graph.to_json()))) == graph
     with pytest.raises(RecpruneError, match=r"parameters, got"):
         Op(kind, "out", inputs, (*params, "p"), attrs)
-    with pytest.raises(RecpruneError, match=r"'out': .* (no input|inputs, got 0)"):
-        Op(kind, "out", (), params, attrs)
+    others = (*columns, "c") if not inputs else ()
+    with pytest.raises(RecpruneError, match=r"'out': .* (no input|inputs, got [03])"):
+        Op(kind, "out", others, params, attrs)
     with pytest.raises(RecpruneError, match="attributes"):
         Op(kind, "out", inputs, params, attrs | {"other": 1})
     for name in arity.attrs:
         with pytest.raises(RecpruneError, match="attributes"):
             Op(kind, "out", inputs, params, {k: v for k, v in attrs.items() if k != name})
         with pytest.raises(RecpruneError, match=f"is no {name}"):
-            Op(kind, "out", inputs, params, attrs | {name: 5})
+            Op(kind, "out", inputs, params, attrs | {name: -1})
 
 
 @pytest.mark.parametrize("edges", [[1, 1], [2, 1], [float("nan")], [float("inf")], ["1"], "12", [True]])
@@ -133,7 +137,7 @@ def test_malformed_json_never_escapes():
     assert count > 300
 
 
-@pytest.mark.parametrize("version", [2, 0, "1", True, 1.0, None])
+@pytest.mark.parametrize("version", [3, 0, "1", True, 1.0, None])
 def test_a_version_that_this_does_not_read_is_named(version):
     with pytest.raises(RecpruneError, match="version"):
         Graph.from_json(two_fields().to_json() | {"version": version})

@@ -16,16 +16,20 @@ from recprune.errors import RecpruneError, unknown
 
 __all__ = ["KINDS", "VERSION", "Graph", "Kind", "Op"]
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Arity of an operation: how many inputs (None: one or more), parameters, and which attributes."""
+    """Arity of an operation: how many inputs (None: one or more), parameters, and which attributes.
+
+    `since`: the first version that has it.
+    """
 
     inputs: int | None
     params: int
     attrs: tuple[str, ...] = ()
+    since: int = 1
 
 
 KINDS: dict[str, Kind] = {
@@ -47,6 +51,17 @@ KINDS: dict[str, Kind] = {
     "shift": Kind(1, 1),  # one number a column is added to every row
     "sum": Kind(1, 0),  # over the last axis, kept
     "sigmoid": Kind(1, 0),
+    # Over histories: bags in their order, the latest last, and vectors for each row of each bag
+    "recent": Kind(1, 0, ("length",), 2),  # the last `length` of each bag
+    "places": Kind(1, 0, ("length",), 2),  # bags -> how many rows come later in the bag, at most `length`
+    "layer_norm": Kind(1, 2, ("width",), 2),  # Ba et al. 2016 over `width` columns: those that were cut count as zeros
+    "attention": Kind(
+        4, 0, ("heads", "factor"), 2
+    ),  # queries, keys, values, bags -> what each row sees of those before
+    "last": Kind(2, 0, (), 2),  # vectors, bags -> the last of each bag; zeros for an empty one
+    # Scores of all items
+    "every": Kind(0, 1, (), 2),  # all rows of a table
+    "dot": Kind(2, 0, (), 2),  # vectors x what `every` began -> a score for each row of the table
 }
 
 
@@ -60,6 +75,10 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "vocabulary": lambda value: isinstance(value, str),
     "edges": _is_edges,
     "mode": lambda value: value in ("sum", "mean"),
+    "length": lambda value: type(value) is int and 1 <= value < 2**31,
+    "width": lambda value: type(value) is int and 1 <= value < 2**31,
+    "heads": lambda value: isinstance(value, str),  # the name of an axis: its size is how many there are
+    "factor": lambda value: type(value) in (int, float) and math.isfinite(value) and value > 0,
 }
 # What gives zeros for zeros: where all that they read is gone, they go too.
 _VANISH = ("concat", "fm", "relu", "add", "sum")
@@ -85,7 +104,7 @@ class Op:
             raise RecpruneError(
                 f"operation {self.output!r}: {self.kind} takes {kind.inputs} inputs, got {len(self.inputs)}"
             )
-        if not self.inputs:
+        if not self.inputs and kind.inputs != 0:
             raise RecpruneError(f"operation {self.output!r}: {self.kind} has no input")
         if len(self.params) != kind.params:
             raise RecpruneError(
@@ -153,7 +172,8 @@ class Graph:
             for op in self.ops
         ]
         return {
-            "version": VERSION,
+            # The first that has all operations, so that an older recprune reads what it can.
+            "version": max((KINDS[op.kind].since for op in self.ops), default=1),
             "columns": list(self.columns),
             "ops": ops,
             "output": self.output,
@@ -187,7 +207,7 @@ class Graph:
             if op.output in gone or (not inputs and op.kind in _VANISH):
                 gone.add(op.output)
                 continue
-            if not inputs or (KINDS[op.kind].inputs is not None and len(inputs) < len(op.inputs)):
+            if (not inputs and op.inputs) or (KINDS[op.kind].inputs is not None and len(inputs) < len(op.inputs)):
                 raise RecpruneError(f"nothing is left for operation {op.output!r} ({op.kind}) to read")
             ops.append(Op(op.kind, op.output, inputs, op.params, op.attrs))
         read = {self.output}

@@ -16,7 +16,7 @@ def dense(values):
     return Dense(np.array(values, np.float32))
 
 
-def run(kind, *inputs, params=(), vocabulary=IDS, **attrs):
+def run(kind, *inputs, params=(), vocabulary=IDS, sizes=None, **attrs):
     """One operation on raw columns or, where it reads vectors, on given ones."""
     names = tuple(f"in{i}" for i in range(len(inputs)))
     weights = {}
@@ -26,7 +26,7 @@ def run(kind, *inputs, params=(), vocabulary=IDS, **attrs):
     if "vocabulary" in KINDS[kind].attrs:
         attrs["vocabulary"] = "v"
     op = Op(kind, "out", names, tuple(weights), attrs)
-    return _RUN[kind](op, list(inputs), Weights(weights), {"v": vocabulary})
+    return _RUN[kind](op, list(inputs), Weights(weights, sizes), {"v": vocabulary})
 
 
 def bags(*lists):
@@ -140,6 +140,75 @@ def test_the_rest():
     found = run("sigmoid", np.array([[0, np.log(3), -1e9, 1e9]], np.float32))
     np.testing.assert_allclose(found, [[0.5, 0.75, 0, 1]], atol=1e-7)
     assert np.isfinite(found).all()
+
+
+def vectors(*rows):
+    return np.array(rows, np.float32)
+
+
+def test_recent_keeps_the_last_of_each_bag():
+    found = run("recent", bags([1, 2, 3], [], [4], [5, 6]), length=2)
+    assert found.rows.tolist() == [2, 3, 4, 5, 6]
+    assert found.offsets.tolist() == [0, 2, 2, 3, 5]
+    assert run("recent", bags([], []), length=2).rows.tolist() == []
+
+
+def test_places_count_what_comes_later():
+    found = run("places", bags([7, 7, 7, 7], [], [9]), length=2)
+    # Three, two, one and none come later; more than two is two.
+    assert found.rows.tolist() == [2, 2, 1, 0, 0]
+    assert found.offsets.tolist() == [0, 4, 4, 5]
+
+
+def test_take_of_bags_gives_a_vector_for_each_row():
+    assert run("take", bags([1], [], [0, 1]), params=([[1, 2], [3, 4]],)).tolist() == [[3, 4], [1, 2], [3, 4]]
+
+
+def test_layer_norm_counts_the_columns_that_were_cut_as_zeros():
+    # [3, 1]: mean 2, variance 1, so [1, -1]; scaled and shifted [2 * 1 + 5, 4 * -1 + 6].
+    found = run("layer_norm", vectors([3, 1]), params=([2, 4], [5, 6]), width=2)
+    np.testing.assert_allclose(found, [[7, 2]], rtol=1e-4)
+    # [3, 1] of four columns: mean 1, variance (4 + 0 + 1 + 1) / 4 = 1.5, the same as of [3, 1, 0, 0].
+    cut = run("layer_norm", vectors([3, 1]), params=([1, 1], [0, 0]), width=4)
+    np.testing.assert_allclose(cut, [[2 / np.sqrt(1.5), 0]], rtol=1e-4, atol=1e-7)
+    whole = run("layer_norm", vectors([3, 1, 0, 0]), params=([1, 1, 1, 1], [0, 0, 0, 0]), width=4)
+    np.testing.assert_allclose(whole[:, :2], cut, atol=1e-7)
+
+
+def attend(query, key, value, given, heads=1, factor=1.0):
+    return run("attention", query, key, value, given, sizes={"head": heads}, heads="head", factor=factor)
+
+
+def test_attention_looks_at_what_came_before_and_at_itself():
+    # The second row matches the first by log 3 and itself by 0: shares 3/4 and 1/4. The first sees itself only.
+    query, key = vectors([9], [1]), vectors([np.log(3)], [0])
+    value = vectors([4, 0], [0, 8])
+    np.testing.assert_allclose(attend(query, key, value, bags([0, 0])), [[4, 0], [3, 2]], rtol=1e-6)
+    # Half the factor: shares sqrt(3) to 1.
+    half = attend(query, key, value, bags([0, 0]), factor=0.5)
+    share = np.sqrt(3) / (1 + np.sqrt(3))
+    np.testing.assert_allclose(half[1], [4 * share, 8 * (1 - share)], rtol=1e-6)
+
+
+def test_each_bag_and_each_head_attends_for_itself():
+    query = np.ones((3, 2), np.float32)
+    # In head 0 the second row matches the first as itself; in head 1 it matches itself by log 3 more.
+    key = vectors([0, 0], [0, np.log(3)], [50, 50])
+    value = vectors([2, 4], [6, 8], [1, 1])
+    found = attend(query, key, value, bags([0, 0], [], [0]), heads=2)
+    np.testing.assert_allclose(found, [[2, 4], [4, 7], [1, 1]], rtol=1e-6)
+    large = attend(query * 1e4, key, value, bags([0, 0], [], [0]), heads=2)
+    np.testing.assert_allclose(large, [[2, 4], [4, 8], [1, 1]], rtol=1e-6)
+    empty = attend(query[:0], key[:0], value[:0], bags([], []), heads=2)
+    assert empty.shape == (0, 2)
+
+
+def test_last_every_dot():
+    assert run("last", vectors([1, 2], [3, 4], [5, 6]), bags([0, 0], [], [0])).tolist() == [[3, 4], [0, 0], [5, 6]]
+    table = [[1, 2], [3, 4], [5, 6]]
+    assert run("every", params=(table,)).tolist() == table
+    # [1, 10] . [1, 2] = 21, . [3, 4] = 43, . [5, 6] = 65
+    assert run("dot", vectors([1, 10]), vectors(*table)).tolist() == [[21, 43, 65]]
 
 
 def test_what_is_given_is_not_computed():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sized
+from typing import NamedTuple
 
 from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
@@ -10,8 +11,17 @@ from recprune.weights import Weights
 
 __all__ = ["check"]
 
-# What an operation gives: the kind of it, and how many rows there are to read or columns there are.
-_Value = tuple[str, int]
+
+class _Value(NamedTuple):
+    """What an operation gives: the kind of it, how many rows there are to read or columns there are, and of what.
+
+    Kinds: `column`; `rows` and `bags` of a table; `vectors`, one a request; `steps`, a vector for each row of the bags `of`;
+    `items`, a vector for each of the `of` rows of a table.
+    """
+
+    kind: str
+    width: int
+    of: str = ""
 
 
 def check(graph: Graph, weights: Weights, vocabularies: Mapping[str, Sized]) -> None:
@@ -22,10 +32,10 @@ def check(graph: Graph, weights: Weights, vocabularies: Mapping[str, Sized]) -> 
     for name in graph.vocabularies:
         if name not in vocabularies:
             raise RecpruneError(f"the graph reads vocabulary {name!r}, which the artifact lacks")
-    known: dict[str, _Value] = dict.fromkeys(graph.columns, ("column", 0))
+    known: dict[str, _Value] = dict.fromkeys(graph.columns, _Value("column", 0))
     for op in graph.ops:
         known[op.output] = _result(op, [known[name] for name in op.inputs], weights, vocabularies)
-    kind, width = known[graph.output]
+    kind, width, _ = known[graph.output]
     expected = 1 if graph.items is None else len(vocabularies[graph.items]) + 1
     if (kind, width) != ("vectors", expected):
         raise RecpruneError(f"the output {graph.output!r} has {width} {kind}, a score needs {expected} columns")
@@ -36,37 +46,60 @@ def check(graph: Graph, weights: Weights, vocabularies: Mapping[str, Sized]) -> 
 
 
 def _result(op: Op, inputs: list[_Value], weights: Weights, vocabularies: Mapping[str, Sized]) -> _Value:
-    kinds, widths = {kind for kind, _ in inputs}, [width for _, width in inputs]
+    kinds, widths = [value.kind for value in inputs], [value.width for value in inputs]
     shapes = [weights[name].shape for name in op.params]
 
-    def expect(kind: str, fits: bool = True) -> None:
-        if kinds != {kind} or not fits:
-            given = ", ".join(f"{width} {kind}" if kind != "column" else kind for kind, width in inputs)
-            names = ", ".join(f"{name!r} of shape {shape}" for name, shape in zip(op.params, shapes, strict=True))
-            raise RecpruneError(
-                f"operation {op.output!r}: {op.kind} cannot read {given}" + f" with {names}" * bool(names)
-            )
+    def expect(*expected: str, fits: bool = True) -> None:
+        wanted = [expected[min(i, len(expected) - 1)] for i in range(len(kinds))]
+        alike = op.kind == "dot" or len({value.of for value in inputs}) <= 1
+        if kinds != wanted or not alike or not fits:
+            given = [f"{value.width} {value.kind}" if value.kind != "column" else value.kind for value in inputs]
+            names = [f"{name!r} of shape {shape}" for name, shape in zip(op.params, shapes, strict=True)]
+            read = " with ".join(", ".join(part) for part in (given, names) if part)
+            raise RecpruneError(f"operation {op.output!r}: {op.kind} cannot read {read}")
 
     if op.kind in ("lookup", "words", "history"):
-        expect("column", len(inputs) <= (2 if op.kind == "lookup" else 1))
+        expect("column", fits=len(inputs) <= (2 if op.kind == "lookup" else 1))
         rows = len(vocabularies[op.attrs["vocabulary"]]) + 1
-        return ("rows" if op.kind == "lookup" else "bags", rows)
+        return _Value("rows", rows) if op.kind == "lookup" else _Value("bags", rows, op.output)
     if op.kind == "bucket":
         expect("column")
-        return ("rows", len(op.attrs["edges"]) + 2)
+        return _Value("rows", len(op.attrs["edges"]) + 2)
+    if op.kind in ("recent", "places"):
+        expect("bags")
+        rows, of = (widths[0], op.output) if op.kind == "recent" else (op.attrs["length"] + 1, inputs[0].of)
+        return _Value("bags", rows, of)
     if op.kind in ("take", "pool"):
-        expect("rows" if op.kind == "take" else "bags", len(shapes[0]) == 2 and shapes[0][0] == widths[0])
-        return ("vectors", shapes[0][1])
+        steps = op.kind == "take" and kinds == ["bags"]
+        read = "bags" if op.kind == "pool" or steps else "rows"
+        expect(read, fits=len(shapes[0]) == 2 and shapes[0][0] == widths[0])
+        return _Value("steps", shapes[0][1], inputs[0].of) if steps else _Value("vectors", shapes[0][1])
+    if op.kind == "every":
+        expect(fits=len(shapes[0]) == 2)
+        return _Value("items", shapes[0][1], str(shapes[0][0]))
+    if op.kind == "attention":
+        heads = weights.sizes.get(op.attrs["heads"], 0)
+        divided = heads > 0 and not widths[0] % heads and not widths[2] % heads
+        expect("steps", "steps", "steps", "bags", fits=widths[0] == widths[1] and divided)
+        return _Value("steps", widths[2], inputs[0].of)
+    if op.kind == "last":
+        expect("steps", "bags")
+        return _Value("vectors", widths[0])
+    if op.kind == "dot":
+        expect("vectors", "items", fits=widths[0] == widths[1])
+        return _Value("vectors", int(inputs[1].of))
+    # Layers: over a vector a request, a step or an item, and they give as many.
+    kind, of = kinds[0] if kinds[0] in ("steps", "items") else "vectors", inputs[0].of
     if op.kind in ("linear", "cross"):
-        expect("vectors", len(shapes[0]) == 2 and shapes[0][1] == widths[-1] and shapes[1] == shapes[0][:1])
+        expect(kind, fits=len(shapes[0]) == 2 and shapes[0][1] == widths[-1] and shapes[1] == shapes[0][:1])
         if op.kind == "cross":
-            expect("vectors", widths == [shapes[0][0]] * 2)
-        return ("vectors", shapes[0][0])
-    if op.kind == "shift":
-        expect("vectors", max(shapes[0], default=0) == widths[0] and sum(d != 1 for d in shapes[0]) <= 1)
+            expect(kind, fits=widths == [shapes[0][0]] * 2)
+        return _Value(kind, shapes[0][0], of)
+    if op.kind == "layer_norm":
+        expect(kind, fits=shapes == [(widths[0],)] * 2 and widths[0] <= op.attrs["width"])
         return inputs[0]
-    if op.kind == "add":
-        expect("vectors", len({*widths, 1}) <= 2)
-        return ("vectors", max(widths))
-    expect("vectors")
-    return ("vectors", {"concat": sum(widths), "fm": 1, "sum": 1}.get(op.kind, widths[0]))
+    if op.kind == "shift":
+        expect(kind, fits=max(shapes[0], default=0) == widths[0] and sum(d != 1 for d in shapes[0]) <= 1)
+        return inputs[0]
+    expect(kind, fits=op.kind != "add" or len({*widths, 1}) <= 2)
+    return _Value(kind, {"concat": sum(widths), "add": max(widths), "fm": 1, "sum": 1}.get(op.kind, widths[0]), of)

@@ -110,7 +110,9 @@ def _without_dead(snapshot: Snapshot) -> Snapshot:
     if graph is None:
         return snapshot
     weights = snapshot.weights
-    dead = [op.output for op in graph.ops if op.kind in ("take", "pool") and 0 in weights[op.params[0]].shape[1:]]
+    dead = [
+        op.output for op in graph.ops if op.kind in ("take", "pool", "every") and 0 in weights[op.params[0]].shape[1:]
+    ]
     graph = graph.without(dead)
     params = {name: weights[name] for name in graph.params}
     ids = {axis: snapshot.ids[axis] for axis in graph.vocabularies}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,8 @@ def _history(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[
 
 
 def _take(op: Op, inputs: list[Any], weights: Weights, _: Any) -> Array:
-    return weights[op.params[0]].value.take(inputs[0])
+    rows = inputs[0].rows if isinstance(inputs[0], Bags) else inputs[0]
+    return weights[op.params[0]].value.take(rows)
 
 
 def _pool(op: Op, inputs: list[Any], weights: Weights, _: Any) -> Array:
@@ -145,6 +147,54 @@ def _shift(op: Op, inputs: list[Any], weights: Weights, _: Any) -> Array:
     return result
 
 
+def _recent(op: Op, inputs: list[Any], *_: Any) -> Bags:
+    bags: Bags = inputs[0]
+    lengths = np.minimum(np.diff(bags.offsets), op.attrs["length"])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    skipped = bags.offsets[1:] - offsets[1:]
+    return Bags(bags.rows[np.arange(offsets[-1]) + np.repeat(skipped, lengths)], offsets)
+
+
+def _places(op: Op, inputs: list[Any], *_: Any) -> Bags:
+    offsets = inputs[0].offsets
+    later = np.repeat(offsets[1:], np.diff(offsets)) - 1 - np.arange(offsets[-1])
+    return Bags(np.minimum(later, op.attrs["length"]), offsets)
+
+
+def _layer_norm(op: Op, inputs: list[Any], weights: Weights, _: Any) -> Array:
+    x, width = inputs[0], op.attrs["width"]
+    scale, shift = (weights[name].value.decode() for name in op.params)
+    mean = x.sum(axis=1, keepdims=True) / width
+    squares = np.square(x - mean).sum(axis=1, keepdims=True) + (width - x.shape[1]) * mean**2
+    result: Array = (x - mean) / np.sqrt(squares / width + np.float32(1e-5)) * scale + shift
+    return result
+
+
+def _attention(op: Op, inputs: list[Any], weights: Weights, _: Any) -> Array:
+    *vectors, bags = inputs
+    heads = weights.sizes[op.attrs["heads"]]
+    # (heads, rows, width): each head for itself.
+    query, key, value = (x.reshape(len(x), heads, x.shape[1] // heads).transpose(1, 0, 2) for x in vectors)
+    seen = np.zeros(value.shape, np.float32)
+    for start, stop in pairwise(bags.offsets.tolist()):
+        if start == stop:
+            continue
+        mine = slice(start, stop)
+        match = query[:, mine] @ key[:, mine].transpose(0, 2, 1) * np.float32(op.attrs["factor"])
+        match[:, *np.triu_indices(stop - start, 1)] = -np.inf
+        share = np.exp(match - match.max(axis=2, keepdims=True))
+        seen[:, mine] = share / share.sum(axis=2, keepdims=True) @ value[:, mine]
+    return seen.transpose(1, 0, 2).reshape(vectors[2].shape)
+
+
+def _last(op: Op, inputs: list[Any], *_: Any) -> Array:
+    x, bags = inputs
+    result = np.zeros((len(bags.offsets) - 1, x.shape[1]), np.float32)
+    filled = np.diff(bags.offsets) > 0
+    result[filled] = x[bags.offsets[1:][filled] - 1]
+    return result
+
+
 _RUN: dict[str, Callable[..., Value]] = {
     "lookup": _lookup,
     "bucket": _bucket,
@@ -161,4 +211,11 @@ _RUN: dict[str, Callable[..., Value]] = {
     "shift": _shift,
     "sum": lambda op, inputs, *_: inputs[0].sum(axis=1, keepdims=True),
     "sigmoid": lambda op, inputs, *_: 1 / (1 + np.exp(-np.clip(inputs[0], -60, 60))),
+    "recent": _recent,
+    "places": _places,
+    "layer_norm": _layer_norm,
+    "attention": _attention,
+    "last": _last,
+    "every": lambda op, inputs, weights, _: weights[op.params[0]].value.decode(),
+    "dot": lambda op, inputs, *_: inputs[0] @ inputs[1].T,
 }
