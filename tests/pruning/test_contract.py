@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
+from recprune.adapters import adapter_for
 from recprune.context import Context
 from recprune.pruning.budgets import PerParameter, TotalBytes, Uniform
 from recprune.pruning.methods import (
@@ -22,6 +24,8 @@ from recprune.pruning.methods import (
     Share,
 )
 from recprune.pruning.step import Step
+from recprune.recommenders.sasrec import SasRec
+from recprune.recommenders.two_tower import TwoTower
 from recprune.testing import check_step
 from recprune.weights import Dense, Param, Weights
 
@@ -64,9 +68,26 @@ def foreign_model():
     )
 
 
+def read_from(make, **sizes):
+    """The weights of a model that reads histories of 40 items, as its adapter gives them."""
+    torch.manual_seed(0)
+    model = make(np.array([f"b{i:02}" for i in range(40)]), np.arange(40) / 40, width=8, length=6, **sizes)
+    return adapter_for(model).read(model).weights
+
+
+def two_tower_model():
+    return read_from(TwoTower)
+
+
+def sasrec_model():
+    return read_from(SasRec, blocks=1)
+
+
 def context():
     rng = np.random.default_rng(0)
-    popularity = {axis: rng.integers(0, 50, rows) for axis, rows in (("user", 60), ("book", 90), ("item", 41))}
+    popularity = {
+        axis: rng.integers(0, 50, rows) for axis, rows in (("user", 60), ("book", 90), ("item", 41), ("place", 7))
+    }
     half = rng.integers(0, 2, (200, 41)).astype(np.float32)
     trainer = lambda weights, settings, say: weights  # noqa: E731
     return Context(popularity, gram=half.T @ half, trainer=trainer, calibration=TableModelRuns())
@@ -82,6 +103,19 @@ class TableModelRuns:
         return hidden @ weights["out.weight"].value.decode().T + weights["book.bias"].value.take(rows).sum(1)[:, None]
 
 
+HISTORY_STEPS = [
+    DropRows("items", Uniform(0.4)),
+    DropRows("items", TotalBytes(700), "popularity"),
+    DropAxis("factor", 0.5),
+    DropAxis("*hidden", 0.25),
+    DropFields(("item",)),
+    Quantize("*", 8),
+    Quantize("*", 2, "per_tensor"),
+    Codebook("items", 3),
+    Factorize("*.weight", 2),
+    KeepTop("*.weight", 2, by="column", refit=False),
+    Retrain(),
+]
 CASES = [
     (table_model, DropRows("*.factor", Uniform(0.3))),
     (table_model, DropRows("*.factor", Uniform(0.3), "magnitude")),
@@ -114,6 +148,10 @@ CASES = [
     (item_model, KeepTop("similar", 6)),
     (item_model, DropWeights("similar", 0.1)),
     (item_model, KeepTop("similar", 4, by="column", refit=False)),
+    *((make, step) for make in (two_tower_model, sasrec_model) for step in HISTORY_STEPS),
+    (sasrec_model, DropRows("positions", Uniform(0.5))),
+    (sasrec_model, DropAxis("*head", 0.5)),
+    (sasrec_model, DropAxis("*match,*value", 0.5)),
     (foreign_model, Quantize("*", 8)),
     (foreign_model, Quantize("*", 3, "per_column")),
     (foreign_model, Quantize("*", 1, "per_tensor")),
@@ -136,11 +174,18 @@ def test_promises(make, step):
         assert result.nbytes < make().nbytes
 
 
-@pytest.mark.parametrize("second", [step for make, step in CASES if make is table_model], ids=named)
-@pytest.mark.parametrize("first", [step for make, step in CASES if make is table_model], ids=named)
-def test_promises_hold_after_any_other_step(first, second):
+PAIRS = [
+    (make, first, second)
+    for make in (table_model, sasrec_model)
+    for first in [step for other, step in CASES if other is make]
+    for second in [step for other, step in CASES if other is make]
+]
+
+
+@pytest.mark.parametrize(("make", "first", "second"), PAIRS, ids=named)
+def test_promises_hold_after_any_other_step(make, first, second):
     # A field that was dropped has no columns left to act on; that is no error.
-    weights = first(table_model(), context())
+    weights = first(make(), context())
     if isinstance(second, DropAxis) and isinstance(first, DropFields):
         assert second(weights, context()).nbytes <= weights.nbytes
         return

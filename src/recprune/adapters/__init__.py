@@ -17,6 +17,7 @@ __all__ = ["Adapter", "adapter_for"]
 _ADAPTERS = {
     "recprune.recommenders.tables.TableModel": "recprune.adapters.tables:TableAdapter",
     "recprune.recommenders.ease.ItemItem": "recprune.adapters.items:ItemAdapter",
+    "recprune.recommenders.sequences.SequenceModel": "recprune.adapters.sequences:SequenceAdapter",
     "torch.nn.modules.module.Module": "recprune.adapters.torch:TorchAdapter",
 }
 
