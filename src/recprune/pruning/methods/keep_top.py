@@ -75,7 +75,9 @@ class KeepTop(Step):
                     raise RecpruneError("keep_top needs the item products of the training data to refit and to rank")
                 if context.gram.shape != shape:
                     raise RecpruneError(f"item products of {context.gram.shape} do not fit {name!r} of shape {shape}")
-            weights = weights.replace(name, self._sparse(weights[name].value.decode(), context))
+            kept = self._sparse(weights[name].value.decode(), context)
+            if kept.nbytes < weights[name].nbytes:
+                weights = weights.replace(name, kept)
         return weights
 
     def _sparse(self, matrix: Array, context: Context) -> Sparse:
