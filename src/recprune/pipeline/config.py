@@ -12,6 +12,7 @@ from recprune.evaluation import Gate
 from recprune.pruning.recipe import Recipe
 
 T = TypeVar("T")
+NEXT_ITEM_MODELS = ("ease", "two_tower", "sasrec")
 
 __all__ = ["LikeConfig", "NextItemConfig", "RunConfig", "TaskConfig", "read_config"]
 
@@ -61,14 +62,29 @@ class LikeConfig(TaskConfig):
 class NextItemConfig(TaskConfig):
     """A task of kind `next_item`: what a user takes next, judged over the whole catalogue; NDCG@10 first.
 
-    - `l2`: penalty of EASE, the reference model.
+    - `model`: `ease`, `two_tower` or `sasrec`; the latter learns from the order, so it needs a log with times.
+    - `l2`: penalty of EASE, which stands among the peers of the other models.
+    - `width` of the tables of `two_tower` and `sasrec`; `trained_small`: the plainest peers, the same model trained from
+      scratch at these widths.
     - `min_reads`: items with fewer training interactions are not recommended.
     - `hold_out`: fraction of each user's items held out, half to validate and half to test.
     """
 
+    model: str = "ease"
     l2: float = 50.0
     min_reads: int = 10
     hold_out: float = 0.2
+    width: int = 64
+    trained_small: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.model not in NEXT_ITEM_MODELS:
+            raise unknown("model", self.model, NEXT_ITEM_MODELS)
+        if min((self.width, *self.trained_small)) < 1:
+            raise RecpruneError(f"widths must be 1 or more, got {self.width} and {self.trained_small}")
+        if self.trained_small and self.model == "ease":
+            raise RecpruneError("trained_small is for models with a width; that of ease is the catalogue")
 
 
 _KINDS: dict[str, type[TaskConfig]] = {"like": LikeConfig, "next_item": NextItemConfig}
@@ -119,7 +135,9 @@ def _task(given: Any, where: str) -> TaskConfig:
     try:
         values["recipes"] = {str(name): Recipe.from_json(recipe) for name, recipe in recipes.items()}
         if "trained_small" in values:
-            values["trained_small"] = tuple((int(a), int(b)) for a, b in values["trained_small"])
+            given = values["trained_small"]
+            small = [(int(a), int(b)) for a, b in given] if kind == "like" else [int(width) for width in given]
+            values["trained_small"] = tuple(small)
         return _build(_KINDS[kind], values, where)
     except RecpruneError as error:
         raise error if where in str(error) else RecpruneError(f"{where}: {error}") from error

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,10 @@ from recprune.evaluation import (
     popularity_thirds,
 )
 from recprune.pipeline.config import NextItemConfig
+from recprune.pipeline.rankers import VALID, EaseRanker, NeuralRanker, ranker_for
 from recprune.pipeline.shared import Say, Stored, judge_all, nouns, plan_recipes, try_recipes
 from recprune.pipeline.timing import side_by_side
-from recprune.pruning.analyze import analyze
 from recprune.pruning.compress import pack
-from recprune.pruning.methods import KeepTop
 from recprune.pruning.recipe import Recipe
 from recprune.runtime import Scorer
 
@@ -38,11 +37,10 @@ Array = npt.NDArray[Any]
 METRICS = ("ndcg@10", "recall@20", "mrr@20", "tail_recall@20", "coverage@20")
 _K = 20
 _BLOCK = 512
-_VALID = 5000  # readers that choices on validation are judged on
 
 
 class NextItemTask:
-    """Trains, analyzes, compresses and judges an item-item model over the whole catalogue."""
+    """Trains, analyzes, compresses and judges a model that ranks the whole catalogue."""
 
     metric = "ndcg@10"
 
@@ -58,29 +56,35 @@ class NextItemTask:
             self.load(), fraction=self.config.hold_out, min_reads=self.config.min_reads, seed=self.split_seed
         )
 
-    def model(self) -> Any:
-        """The trained original: fitted in closed form, so it is fitted again rather than stored."""
-        from recprune.recommenders.ease import ItemItem
+    @cached_property
+    def ranker(self) -> EaseRanker | NeuralRanker:
+        """What trains the model that the configuration names."""
+        return ranker_for(self.config, self.data, self.seed)
 
-        return ItemItem.fit(self.data.user_items, self.data.items[: self.data.catalogue], self.config.l2)
+    def model(self, folder: Path) -> Any:
+        """The trained original."""
+        return self.ranker.load(folder)
 
     def train(self, folder: Path, say: Say) -> Stored:
-        """Fit EASE; write its artifact (an empty recipe)."""
-        say(f"fitting EASE over {self.data.catalogue:,} items")
-        model = self.model()
+        """Train the model; write its artifact (an empty recipe)."""
+        model, files = self.ranker.train(folder, self._valid, say)
         artifact = pack(adapter_for(model).read(model), Recipe())
         size = write(artifact, folder / "original")
         valid = self._judge(self.lists(artifact, "valid"), "valid")
         rows = {part: int(sum(len(items) for items in self.data.relevant[part])) for part in ("valid", "test")}
+        which = (
+            "latest items held out, the very last"
+            if self.data.timed
+            else "items held out by hash, half to validate, half"
+        )
         split = {
-            "how": f"{self.config.hold_out:.0%} of each reader's items held out by hash, half to validate, half to test",
+            "how": f"{self.config.hold_out:.0%} of each {nouns(self.load().name)[1]}'s {which} to test",
             "train": int(self.data.user_items.nnz),
             **rows,
             "users": len(self.data.users),
             "items": self.data.catalogue,
         }
-        words = f"EASE over {self.data.catalogue:,} items with {self.config.min_reads} readers or more"
-        return {"size": size, "valid": valid, "split": split, "original": words}, ["original"]
+        return {"size": size, "valid": valid, "split": split, "original": self.ranker.words}, [*files, "original"]
 
     def peers(self, folder: Path, say: Say) -> Stored:
         """Ranked lists of the peers on test, kept for the comparison."""
@@ -89,32 +93,20 @@ class NextItemTask:
         found: dict[str, Any] = {}
         lists: dict[str, Array] = {}
         users, _ = self._judged("test")
-        for peer in next_item_peers(self.data, users, _K, self.config.l2, say):
+        others = next_item_peers(self.data, users, _K, self.config.l2, say, ease=self.config.model != "ease")
+        for peer in chain(others, self.ranker.small(users, self._valid, say)):
             lists[peer.name] = peer.lists
             found[peer.name] = {"disk_bytes": peer.disk_bytes, "note": peer.note, "frontier": peer.trained_small}
         np.savez(folder / "peers.npz", **lists)  # type: ignore[arg-type]
         return found, ["peers.npz"]
 
     def analyze(self, folder: Path, say: Say) -> Stored:
-        """What is redundant, and what keeping fewer entries of a column costs on validation, nothing refitted."""
-        artifact = read(folder / "original")
-        model = self.model()
-        adapter = adapter_for(model)
-        context = adapter.context(model, self.data, self.seed, say)
-        found = analyze(adapter.read(model), context).to_json()
-        base = self._judge(self.lists(artifact, "valid"), "valid")[self.metric]
-        whole = artifact.weights["item_weights"].nbytes
-        points = [{"keep": 1.0, "difference": 0.0, "bytes": whole}]
-        for count in (64, 16, 8, 4):
-            step = KeepTop("item_weights", count, by="column", refit=False, bits=8)
-            weights = step(artifact.weights, context)
-            value = self._judge(self.lists(replace(artifact, weights=weights), "valid"), "valid")[self.metric]
-            kept = weights["item_weights"].nbytes
-            points.append({"keep": kept / whole, "difference": value - base, "bytes": kept})
-            say(f"{count} entries a column: {self.metric} {value - base:+.4f} on validation")
-        how = "largest entries of each column kept, 8 bits, nothing refitted"
-        found["sensitivity"] = [{"part": "item_weights", "metric": self.metric, "how": how, "points": points}]
-        return found, []
+        """What is redundant in the original, measured on validation."""
+
+        def judge(artifact: Artifact) -> float:
+            return self._valid(self.lists(artifact, "valid"))
+
+        return self.ranker.analyze(folder, self._valid, judge, self.metric, say), []
 
     def importance(self, folder: Path, say: Say) -> Stored:
         """Nothing: an item-item model has no tables whose rows are dropped."""
@@ -122,7 +114,7 @@ class NextItemTask:
 
     def plan(self, folder: Path, say: Say) -> Stored:
         """What every recipe would do."""
-        return plan_recipes(self.config, self.model(), self.data, self.seed, say), []
+        return plan_recipes(self.config, self.model(folder), self.data, self.seed, say), []
 
     def compress(self, folder: Path, say: Say) -> Stored:
         """Every recipe, judged on validation."""
@@ -130,7 +122,7 @@ class NextItemTask:
         def judge(artifact: Artifact) -> Mapping[str, float]:
             return self._judge(self.lists(artifact, "valid"), "valid")
 
-        return try_recipes(self.config, self.model(), self.data, folder, self.seed, say, judge)
+        return try_recipes(self.config, self.model(folder), self.data, folder, self.seed, say, judge)
 
     def evaluate(self, folder: Path, say: Say) -> Stored:
         """Original and compressed on the same readers of the test, peers and other recipes beside them."""
@@ -229,7 +221,7 @@ class NextItemTask:
             def listed(rows: Array, i: int = i) -> list[dict[str, Any]]:
                 return [line(int(r)) | {"hit": bool(r in relevant[i])} for r in rows[:best] if r >= 0]
 
-            seen = self.data.user_items.indices[slice(*self.data.user_items.indptr[users[i] : users[i] + 2])]
+            seen = self.data.histories[users[i]]
             found.append(
                 {
                     "user": str(self.data.users[users[i]]),
@@ -249,8 +241,7 @@ class NextItemTask:
         return self._histories(self._judged(part)[0][:count])
 
     def _histories(self, users: Array) -> list[list[str]]:
-        matrix, ids = self.data.user_items, self.data.items
-        return [list(ids[matrix.indices[matrix.indptr[u] : matrix.indptr[u + 1]]]) for u in users]
+        return [list(self.data.items[self.data.histories[user]]) for user in users]
 
     def truth(self, part: str) -> ListTruth:
         """What is held out in a part, over the whole catalogue."""
@@ -259,10 +250,12 @@ class NextItemTask:
         return ListTruth(relevant, len(self.data.items), tail)
 
     def _judged(self, part: str) -> tuple[Array, list[Array]]:
-        """Readers with something held out; for choices on validation the first few thousand are enough."""
         users, relevant = self.data.judged(part)
-        many = _VALID if part == "valid" else len(users)
+        many = VALID if part == "valid" else len(users)
         return users[:many], relevant[:many]
+
+    def _valid(self, lists: Array) -> float:
+        return float(self._judge(lists, "valid")[self.metric])
 
     def _judge(self, lists: Array, part: str) -> Mapping[str, float]:
         truth = self.truth(part)

@@ -301,6 +301,8 @@ _KINDS = {
     "statistics": "statistic",
     "ids": "vocabulary",
     "item_weights": "table",
+    "items": "table",
+    "positions": "table",
     "popularity": "statistic",
 }
 

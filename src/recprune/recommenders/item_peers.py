@@ -45,12 +45,18 @@ class Peer:
 
 
 def next_item_peers(
-    data: NextBookData, users: npt.NDArray[Any], k: int, l2: float, say: Callable[[str], None] = lambda line: None
+    data: NextBookData,
+    users: npt.NDArray[Any],
+    k: int,
+    l2: float,
+    say: Callable[[str], None] = lambda line: None,
+    *,
+    ease: bool = False,
 ) -> Iterator[Peer]:
     """Fit the peers on the training matrix, one after the other: lists for the users at rows `users`.
 
     Plain magnitude pruning of EASE keeps the largest entries of each column, as int8 with a scale a column and uint16
-    indices: what one would do without this library.
+    indices: what one would do without this library. `ease`: EASE itself stands among them, where it is not the original.
     """
     from recprune.pruning.plain_magnitude import plain_magnitude
 
@@ -72,6 +78,9 @@ def next_item_peers(
     size = 256 * 4 * items + ids
     yield Peer("implicit ALS", ranked_lists(als, histories, k), size, "256 wide, item factors only, float32")
     weights, shares = fit(matrix, l2), shares_of(matrix)
+    if ease:
+        lists = ranked_lists(linear(weights, shares), histories, k)
+        yield Peer("EASE", lists, weights.nbytes + 4 * items + ids, f"l2 {l2:g}, the whole matrix, float32")
     note = "EASE, largest entries of each column, int8 and uint16, with the same popularity"
     for count in _PLAIN:
         say(f"plain magnitude, {count} entries a column")

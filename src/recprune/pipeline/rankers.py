@@ -1,0 +1,196 @@
+"""The models of a task of kind `next_item`: how each is trained, found again, analyzed, and trained small."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recprune.adapters import adapter_for
+from recprune.artifact import Artifact, read
+from recprune.artifact.files import write_bytes
+from recprune.errors import RecpruneError
+from recprune.pipeline.config import NextItemConfig
+from recprune.pipeline.shared import Say
+from recprune.pruning.analyze import Probe, analyze
+from recprune.pruning.compress import compress
+from recprune.pruning.methods import KeepTop, Quantize
+from recprune.pruning.recipe import Recipe
+from recprune.recommenders.item_peers import Peer
+from recprune.runtime.topk import top_k
+
+__all__ = ["VALID", "EaseRanker", "NeuralRanker", "ranker_for"]
+
+Array = npt.NDArray[Any]
+JudgeLists = Callable[[Array], float]
+JudgeArtifact = Callable[[Artifact], float]
+_K = 20
+VALID = 5000  # users that choices on validation are judged on: for these the first few thousand are enough
+
+
+def ranker_for(config: NextItemConfig, data: Any, seed: int) -> EaseRanker | NeuralRanker:
+    """What trains the model that the configuration names. Raises RecpruneError where the log does not suffice."""
+    if config.model == "ease":
+        return EaseRanker(config, data, seed)
+    if config.model == "sasrec" and not data.timed:
+        raise RecpruneError("model sasrec learns from the order of interactions, and this log has no time")
+    return NeuralRanker(config, data, seed)
+
+
+@dataclass(frozen=True)
+class EaseRanker:
+    """EASE: fitted in closed form, so it is fitted again rather than stored."""
+
+    config: NextItemConfig
+    data: Any
+    seed: int
+
+    @property
+    def words(self) -> str:
+        """What the model is."""
+        return f"EASE over {self.data.catalogue:,} items with {self.config.min_reads} readers or more"
+
+    def train(self, folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
+        """The model, and the names of the files that it was written to."""
+        say(f"fitting EASE over {self.data.catalogue:,} items")
+        return self.load(folder), []
+
+    def load(self, folder: Path) -> Any:
+        """The trained model."""
+        from recprune.recommenders.ease import ItemItem
+
+        return ItemItem.fit(self.data.user_items, self.data.items[: self.data.catalogue], self.config.l2)
+
+    def analyze(
+        self, folder: Path, judge: JudgeLists, judge_artifact: JudgeArtifact, metric: str, say: Say
+    ) -> dict[str, Any]:
+        """What is redundant, and what keeping fewer entries of a column costs on validation, nothing refitted."""
+        artifact, model = read(folder / "original"), self.load(folder)
+        adapter = adapter_for(model)
+        context = adapter.context(model, self.data, self.seed, say)
+        found = analyze(adapter.read(model), context).to_json()
+        base, whole = judge_artifact(artifact), artifact.weights["item_weights"].nbytes
+        points = [{"keep": 1.0, "difference": 0.0, "bytes": whole}]
+        for count in (64, 16, 8, 4):
+            step = KeepTop("item_weights", count, by="column", refit=False, bits=8)
+            weights = step(artifact.weights, context)
+            difference, kept = judge_artifact(replace(artifact, weights=weights)) - base, weights["item_weights"].nbytes
+            points.append({"keep": kept / whole, "difference": difference, "bytes": kept})
+            say(f"{count} entries a column: {metric} {difference:+.4f} on validation")
+        how = "largest entries of each column kept, 8 bits, nothing refitted"
+        found["sensitivity"] = [{"part": "item_weights", "metric": metric, "how": how, "points": points}]
+        return found
+
+    def small(self, users: Array, judge: JudgeLists, say: Say) -> Iterator[Peer]:
+        """Nothing: its plainest peer is plain magnitude pruning, which stands among all peers."""
+        yield from ()
+
+
+@dataclass(frozen=True)
+class NeuralRanker:
+    """The two-tower model or SASRec: trained on the histories, stopped by validation, stored."""
+
+    config: NextItemConfig
+    data: Any
+    seed: int
+
+    def __post_init__(self) -> None:
+        import torch
+
+        torch.set_num_threads(1)  # batches are small: a second thread costs more in waiting than it brings
+
+    @property
+    def words(self) -> str:
+        """What the model is."""
+        name = {"sasrec": "SASRec", "two_tower": "two towers"}[self.config.model]
+        least = self.config.min_reads
+        return f"{name}, {self.config.width} wide, over {self.data.catalogue:,} items with {least} readers or more"
+
+    def train(self, folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
+        """The model, and the names of the files that it was written to."""
+        from safetensors.torch import save
+
+        checkpoint = folder / "training.pt"
+        model = self._trained(self.config.width, judge, say, checkpoint)
+        write_bytes(folder / "model.safetensors", save(model.state_dict()))
+        checkpoint.unlink(missing_ok=True)
+        return model, ["model.safetensors"]
+
+    def load(self, folder: Path) -> Any:
+        """The trained model."""
+        from safetensors.torch import load
+
+        model = self._fresh(self.config.width)
+        model.load_state_dict(load((folder / "model.safetensors").read_bytes()))
+        return model.eval()
+
+    def analyze(
+        self, folder: Path, judge: JudgeLists, judge_artifact: JudgeArtifact, metric: str, say: Say
+    ) -> dict[str, Any]:
+        """What is redundant, and what less of each part costs on validation, nothing retrained."""
+        model = self.load(folder)
+        adapter = adapter_for(model)
+        histories = self._histories("valid")
+        probe = Probe(
+            metric,
+            {"items": [list(model.ids[history]) for history in histories]},
+            lambda scores: judge(_ranked(scores[:, : len(model.ids)], histories)),
+        )
+        return analyze(adapter.read(model), adapter.context(model, self.data, self.seed, say), probe).to_json()
+
+    def small(self, users: Array, judge: JudgeLists, say: Say) -> Iterator[Peer]:
+        """The same model trained from scratch at smaller widths, in 8 bits: lists for the users at rows `users`."""
+        histories = [self.data.histories[user] for user in users]
+        for width in self.config.trained_small:
+            say(f"the same model from scratch: {width} wide")
+            model = self._trained(width, judge, lambda line: None)
+            coded = compress(model, Recipe((Quantize("*", 8),)))
+            with TemporaryDirectory() as folder:
+                size = coded.save(Path(folder) / "artifact")["disk_bytes"]
+            lists = _ranked(coded.model.scores(histories), histories)
+            yield Peer(f"{width} wide", lists, size, "trained from scratch, 8 bits", trained_small=True)
+
+    def _fresh(self, width: int) -> Any:
+        import torch
+
+        from recprune.recommenders.next_book import shares_of
+        from recprune.recommenders.sasrec import SasRec
+        from recprune.recommenders.two_tower import TwoTower
+
+        torch.manual_seed(self.seed)
+        make = {"sasrec": SasRec, "two_tower": TwoTower}[self.config.model]
+        items = self.data.items[: self.data.catalogue].astype(np.str_)
+        return make(items, shares_of(self.data.user_items), width=width)
+
+    def _trained(self, width: int, judge: JudgeLists, say: Say, checkpoint: Path | None = None) -> Any:
+        from recprune.recommenders.next_item import train_next_item
+
+        model, histories = self._fresh(width), self._histories("valid")
+        train_next_item(
+            model,
+            self.data,
+            lambda model: judge(_ranked(model.scores(histories), histories)),
+            seed=self.seed,
+            progress=lambda r: say(
+                f"epoch {int(r['epoch']) + 1}: loss {r['loss']:.4f}, validation NDCG@10 {r['ndcg@10']:.4f}"
+            ),
+            checkpoint=checkpoint,
+        )
+        return model.eval()
+
+    def _histories(self, part: str) -> list[Array]:
+        return [self.data.histories[user] for user in self.data.judged(part)[0][:VALID]]
+
+
+def _ranked(scores: Array, histories: list[Array]) -> Array:
+    """The best items of each row of scores, the history left out: (users, 20), -1 where there are fewer."""
+    lists = np.full((len(histories), _K), -1, dtype=np.int64)
+    for row, score, history in zip(lists, scores, histories, strict=True):
+        found, _ = top_k(score, _K, exclude=history)
+        row[: len(found)] = found
+    return lists

@@ -1,0 +1,98 @@
+"""Tasks of kind `next_item` with models that are trained: a whole run on histories whose next item is known."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+import recprune
+from recprune.errors import RecpruneError
+from recprune.pipeline.config import read_config
+from recprune.pipeline.run import Run
+
+CONFIG = """
+name: steps
+data: log.yaml
+tasks:
+  next:
+    kind: next_item
+    model: MODEL
+    min_reads: 3
+    l2: 5
+    width: 16
+    trained_small: [4]
+    gate: ndcg@10:50%
+    ship: half
+    recipes:
+      half:
+        steps:
+          - drop_axis: {axis: "*hidden", keep: 0.5}
+          - retrain: {epochs: 1, lr: 0.002}
+          - quantize: {target: "*", bits: 8}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Users who walk round a circle of 40 items, one or three at a time: the last two tell the next."""
+    folder = tmp_path_factory.mktemp("steps")
+    rng = np.random.default_rng(0)
+    rows = []
+    for user in range(200):
+        start, stride = rng.integers(40), 1 if user % 2 else 3
+        rows += [(f"u{user}", f"i{(start + stride * at) % 40:02}", 5, 1000 + at) for at in range(12)]
+    rng.shuffle(rows)
+    pl.DataFrame(rows, schema=["user", "item", "stars", "at"], orient="row").write_csv(folder / "log.csv")
+    text = "name: circle\nfile: log.csv\nuser: user\nitem: item\nrating: stars\n"
+    (folder / "log.yaml").write_text(text + "time: at\n", encoding="utf-8")
+    (folder / "timeless.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def opened(folder, model, **changes):
+    text = CONFIG.replace("MODEL", model)
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    (folder / f"{model}.yaml").write_text(text, encoding="utf-8")
+    return Run(read_config(folder / f"{model}.yaml"), folder / f"runs {model}")
+
+
+@pytest.mark.parametrize("model", ["sasrec", "two_tower"])
+def test_a_run_trains_compresses_and_judges(folder, model):
+    run = opened(folder, model)
+    task = run.summary()["tasks"]["next"]
+    assert task["gate"]["passed"]
+    assert task["size"]["ratio"]["weights"] > 3
+    peers = task["peers"]
+    assert {"EASE", "popularity", "4 wide"} <= set(peers)
+    assert any(point["name"] == "4 wide" and point["kind"] == "peer" for point in task["frontier"])
+    assert task["split"]["how"] == "20% of each user's latest items held out, the very last to test"
+    parts = {line["part"]: line["kind"] for line in task["plan"]}
+    assert parts["items"] == "table"
+    assert parts["popularity"] == "statistic"
+    assert {curve["part"] for curve in task["sensitivity"]} >= {"items"}
+    scorer = recprune.load(run.folder / "next" / "artifact")
+    if model == "sasrec":
+        assert task["metrics"]["ndcg@10"]["original"]["value"] > peers["EASE"]["metrics"]["ndcg@10"]["value"]
+        answer = scorer.top_k([["i03", "i04", "i05", "i06"], ["i03", "i06", "i09", "i12"]], 1)
+        assert [ids.tolist() for ids in answer.ids] == [["i07"], ["i15"]]
+
+
+def test_a_log_without_times_is_no_sequence(folder):
+    with pytest.raises(
+        RecpruneError, match="model sasrec learns from the order of interactions, and this log has no time"
+    ):
+        opened(folder, "sasrec", **{"log.yaml": "timeless.yaml"}).stage("next", "train")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("model: sasrec", "model: sasrek", "'sasrek'; did you mean 'sasrec'"),
+        ("model: sasrec", "model: ease", "trained_small is for models with a width"),
+        ("width: 16", "width: 0", "widths must be 1 or more"),
+        ("[4]", "[four]", "invalid literal"),
+    ],
+)
+def test_a_wrong_model_is_named_before_any_work(folder, old, new, message):
+    with pytest.raises(RecpruneError, match=message):
+        opened(folder, "sasrec", **{old: new})
