@@ -65,9 +65,9 @@ class SasRec(SequenceModel):
         *,
         width: int = 64,
         length: int = 50,
-        blocks: int = 2,
+        blocks: int = 1,
         heads: int = 2,
-        dropout: float = 0.3,
+        dropout: float = 0.2,
     ) -> None:
         if width % heads:
             raise RecpruneError(f"a width of {width} cannot be divided among {heads} heads")
