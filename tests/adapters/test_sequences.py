@@ -95,6 +95,7 @@ def test_every_axis_cut_is_that_axis_zeroed(name, axis):
 
 STEPS = {
     "rows": [{"drop_rows": {"target": "items", "budget": {"uniform": 0.5}}}],
+    "rows of all tables": [{"drop_rows": {"target": "items,popularity", "budget": {"uniform": 0.5}}}],
     "columns and bits": [{"drop_axis": {"axis": "factor", "keep": 0.5}}, {"quantize": {"target": "*", "bits": 8}}],
     "neurons": [{"drop_axis": {"axis": "*hidden", "keep": 0.5}}],
     "codes": [{"codebook": {"target": "items", "bits": 3}}],

@@ -25,8 +25,8 @@ def lay_out(
     """Renumber every axis with a vocabulary, and drop what nothing reads.
 
     Ids whose rows are stored alike (kept here, dropped there, of this group) become neighbours, so that a table says which
-    rows it keeps in a few bytes; an id that reads the out-of-vocabulary row of every table leaves the vocabulary: as an
-    unknown id it reads the same rows. With `fingerprint`, ids are stored as that many bits of a hash;
+    rows it keeps in a few bytes; an id that reads the out-of-vocabulary row of every table leaves the vocabulary (unless
+    the model answers with ids): as an unknown id it reads the same rows. With `fingerprint`, ids are stored as that many bits of a hash;
     a mapping gives the bits by patterns of names, the first that matches counts.
     """
     snapshot = _without_dead(snapshot)
@@ -34,10 +34,10 @@ def lay_out(
     vocabularies: dict[str, Vocabulary] = {}
     for axis, ids in snapshot.ids.items():
         tables = [weights[name].value for name in weights.tables(axis)]
-        groups = _groups(tables, len(ids), keep_all=not tables or _beside_tables(weights, axis))
-        listed = [ids[group] for group in groups]
-        # A model that answers with ids needs the ids.
+        # A model that answers with ids needs the ids, and leaves unknown ones out of a history.
         answers = snapshot.graph is not None and snapshot.graph.items == axis
+        groups = _groups(tables, len(ids), keep_all=not tables or answers or _beside_tables(weights, axis))
+        listed = [ids[group] for group in groups]
         bits = None if answers else _bits(axis, fingerprint)
         vocabulary: Vocabulary
         if bits is None:
