@@ -26,8 +26,8 @@ def lay_out(
 
     Ids whose rows are stored alike (kept here, dropped there, of this group) become neighbours, so that a table says which
     rows it keeps in a few bytes; an id that reads the out-of-vocabulary row of every table leaves the vocabulary (unless
-    the model answers with ids): as an unknown id it reads the same rows. With `fingerprint`, ids are stored as that many bits of a hash;
-    a mapping gives the bits by patterns of names, the first that matches counts.
+    the model answers with ids): as an unknown id it reads the same rows. With `fingerprint`, ids are stored as that many
+    bits of a hash; a mapping gives the bits by patterns of names, the first that matches counts.
     """
     snapshot = _without_dead(snapshot)
     weights = snapshot.weights

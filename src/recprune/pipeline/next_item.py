@@ -72,13 +72,10 @@ class NextItemTask:
         size = write(artifact, folder / "original")
         valid = self._judge(self.lists(artifact, "valid"), "valid")
         rows = {part: int(sum(len(items) for items in self.data.relevant[part])) for part in ("valid", "test")}
-        which = (
-            "latest items held out, the very last"
-            if self.data.timed
-            else "items held out by hash, half to validate, half"
-        )
+        by_hash, by_time = "items held out by hash, half to validate, half", "latest items held out, the very last"
+        how = by_time if self.data.timed else by_hash
         split = {
-            "how": f"{self.config.hold_out:.0%} of each {nouns(self.load().name)[1]}'s {which} to test",
+            "how": f"{self.config.hold_out:.0%} of each {nouns(self.load().name)[1]}'s {how} to test",
             "train": int(self.data.user_items.nnz),
             **rows,
             "users": len(self.data.users),
@@ -177,6 +174,7 @@ class NextItemTask:
             estimate(truth, lists[side][some], ["ndcg@10"], resamples=100)["ndcg@10"].value
             for side in ("original", "compressed")
         )
+        gap = "Histories end before the items of validation: the test asks for what comes after these, of every model alike."
         tail = popularity_thirds(self.data.counts) == 2
         reach = int((tail[: self.data.catalogue]).sum())
         return [
@@ -186,6 +184,7 @@ class NextItemTask:
             f"{after:.4f} for the compressed.",
             f"Of the {int(tail.sum()):,} items of the tail {reach:,} are in the catalogue of {self.data.catalogue:,}: tail "
             "recall is bounded for every model restricted to it, the original too.",
+            *([gap] if self.data.timed else []),
         ]
 
     def slices(self) -> list[Any]:
