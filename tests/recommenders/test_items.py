@@ -117,12 +117,37 @@ def test_next_book_holds_out_half_and_half_and_leaks_nothing():
         assert held == max(1, int(len(whole[user]) * 0.2 + 0.5))
         assert abs(len(parts[0]) - len(parts[1])) <= 1
         assert {data.items[i] for i in train | parts[0] | parts[1]} <= whole[user]
+    assert [sorted(items.tolist()) for items in data.before("test")] == [sorted(h.tolist()) for h in data.histories]
     assert np.array_equal(np.asarray(data.user_items.sum(axis=0)).reshape(-1), data.counts[: data.catalogue])
     judged, held_out = data.judged("test")
     assert all(len(items) for items in held_out)
     assert len(judged) == sum(len(items) > 0 for items in data.relevant["test"])
     with pytest.raises(RecpruneError, match="lower min_reads"):
         next_book_data(log(rows), min_reads=1000)
+
+
+def test_where_there_are_times_the_latest_is_held_out_and_the_test_knows_what_came_before():
+    # Each of 20 users takes i0 to i9 in this order; the rows lie the other way round.
+    rows = [(f"u{u:02}", f"i{i}") for i in range(9, -1, -1) for u in range(20)]
+    frame = log(rows).interactions.with_columns(time=pl.Series([int(item[1:]) for _, item in rows]))
+    data = next_book_data(Log("made", frame, licence="ours"), min_reads=20)
+    assert data.timed
+    assert data.items.tolist() == [f"i{i}" for i in range(10)]
+    assert data.catalogue == 8
+    for part, held in (("valid", [8]), ("test", [9])):
+        assert [items.tolist() for items in data.relevant[part]] == [held] * 20
+    assert [items.tolist() for items in data.histories] == [list(range(8))] * 20
+    assert [items.tolist() for items in data.before("valid")] == [list(range(8))] * 20
+    # i8 is not in the catalogue, so it is in no history.
+    assert [items.tolist() for items in data.before("test")] == [list(range(8))] * 20
+    # With other users who take i8 early it is.
+    more = pl.DataFrame(
+        {"user": [f"v{u}" for u in range(40) for _ in range(5)], "item": ["i8", "i0", "i1", "i2", "i3"] * 40}
+    )
+    more = more.with_columns(rating=pl.lit(0.0, pl.Float32), time=pl.Series([0, 1, 2, 3, 4] * 40))
+    data = next_book_data(Log("made", pl.concat([frame, more]), licence="ours"), min_reads=20)
+    assert data.before("test")[0].tolist() == list(range(9))
+    assert data.before("valid")[0].tolist() == list(range(8))
 
 
 def test_snapshot_scores_histories_of_raw_ids():

@@ -19,7 +19,7 @@ def data(histories, valid):
     arrays = [np.array(h, np.int64) for h in histories]
     held = [np.array(h, np.int64) for h in valid]
     counts = np.bincount(np.concatenate(arrays), minlength=10)
-    return NextBookData(np.arange(len(arrays)), IDS, 9, counts, None, {"valid": held}, arrays, True)
+    return NextBookData(np.arange(len(arrays)), IDS, 9, counts, None, {"valid": held}, arrays, arrays, True)
 
 
 def test_histories_are_padded_in_front():

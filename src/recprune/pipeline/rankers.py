@@ -144,8 +144,9 @@ class NeuralRanker:
         return analyze(adapter.read(model), adapter.context(model, self.data, self.seed, say), probe).to_json()
 
     def small(self, users: Array, judge: JudgeLists, say: Say) -> Iterator[Peer]:
-        """The same model trained from scratch at smaller widths, in 8 bits: lists for the users at rows `users`."""
-        histories = [self.data.histories[user] for user in users]
+        """The same model trained from scratch at smaller widths, in 8 bits: lists of the test for the users at `users`."""
+        known = self.data.before("test")
+        histories = [known[user] for user in users]
         for width in self.config.trained_small:
             say(f"the same model from scratch: {width} wide")
             model = self._trained(width, judge, lambda line: None)
@@ -184,7 +185,8 @@ class NeuralRanker:
         return model.eval()
 
     def _histories(self, part: str) -> list[Array]:
-        return [self.data.histories[user] for user in self.data.judged(part)[0][:VALID]]
+        known = self.data.before(part)
+        return [known[user] for user in self.data.judged(part)[0][:VALID]]
 
 
 def _ranked(scores: Array, histories: list[Array]) -> Array:

@@ -7,7 +7,7 @@ NDCG@10 on the validation part of Book-Crossing, and say what else was tried.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,14 +53,15 @@ def next_item_peers(
     *,
     ease: bool = False,
 ) -> Iterator[Peer]:
-    """Fit the peers on the training matrix, one after the other: lists for the users at rows `users`.
+    """Fit the peers on the training matrix, one after the other: lists of the test for the users at rows `users`.
 
     Plain magnitude pruning of EASE keeps the largest entries of each column, as int8 with a scale a column and uint16
     indices: what one would do without this library. `ease`: EASE itself stands among them, where it is not the original.
     """
     from recprune.pruning.plain_magnitude import plain_magnitude
 
-    matrix, histories, items = data.user_items, data.user_items[users], data.catalogue
+    matrix, items = data.user_items, data.catalogue
+    histories = _csr([np.sort(data.before("test")[user]) for user in users], items)
     vocabulary, _ = ExactVocabulary.build([data.items[:items].astype(np.str_)])
     ids = sum(array.nbytes for array in vocabulary.arrays().values())
     say("popularity")
@@ -87,6 +88,14 @@ def next_item_peers(
         small, stored = plain_magnitude(weights, count)
         lists = ranked_lists(linear(small, shares), histories, k)
         yield Peer(f"magnitude, {count} a column", lists, stored + 4 * items + ids, note, trained_small=True)
+
+
+def _csr(histories: Sequence[npt.NDArray[np.int64]], items: int) -> Any:
+    from scipy.sparse import csr_array
+
+    ends = np.cumsum([0, *(len(history) for history in histories)])
+    columns = np.concatenate([np.zeros(0, np.int64), *histories])
+    return csr_array((np.ones(len(columns), np.float32), columns, ends), shape=(len(histories), items))
 
 
 def popularity(user_items: Any) -> Recommender:

@@ -27,7 +27,8 @@ class NextBookData:
     then those that are too rare or never in training, which count as misses where they are held out.
     `counts`: training interactions of each item. `user_items`: CSR of ones, users x catalogue. `relevant`: for each part
     (`valid`, `test`) the held-out item rows of each user, perhaps none. `histories`: the catalogue rows of each user's
-    training items, the oldest first where the log has times (`timed`), else in the order of their rows.
+    training items, the oldest first where the log has times (`timed`), else in the order of their rows. `before_test`: the
+    same with the items of validation behind them, where the log has times: what is known when the test is asked for.
     """
 
     users: npt.NDArray[Any]
@@ -37,7 +38,12 @@ class NextBookData:
     user_items: Any
     relevant: dict[str, list[npt.NDArray[np.int64]]]
     histories: list[npt.NDArray[np.int64]]
+    before_test: list[npt.NDArray[np.int64]]
     timed: bool
+
+    def before(self, part: str) -> list[npt.NDArray[np.int64]]:
+        """What is known of each user when `part` is asked for."""
+        return self.before_test if part == "test" else self.histories
 
     def judged(self, part: str) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.int64]]]:
         """Rows of the users with something held out in `part`, and what it is."""
@@ -80,10 +86,10 @@ def next_book_data(
         mine = mine[np.argsort(i[mine], kind="stable")]
         relevant[which] = _by_user(u[mine], i[mine], len(users))
     counts = counted["count"].to_numpy().astype(np.int64)
-    histories = _by_user(u[train], i[train], len(users))
-    return NextBookData(
-        users.to_numpy(), counted["item"].to_numpy(), catalogue, counts, user_items, relevant, histories, timed
-    )
+    known = train | ((name == "valid") & (i < catalogue)) if timed else train
+    histories, before_test = (_by_user(u[of], i[of], len(users)) for of in (train, known))
+    ids = counted["item"].to_numpy()
+    return NextBookData(users.to_numpy(), ids, catalogue, counts, user_items, relevant, histories, before_test, timed)
 
 
 def _by_user(user: npt.NDArray[np.int64], item: npt.NDArray[np.int64], users: int) -> list[npt.NDArray[np.int64]]:
