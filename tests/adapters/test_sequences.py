@@ -99,6 +99,9 @@ STEPS = {
     "columns and bits": [{"drop_axis": {"axis": "factor", "keep": 0.5}}, {"quantize": {"target": "*", "bits": 8}}],
     "neurons": [{"drop_axis": {"axis": "*hidden", "keep": 0.5}}],
     "codes": [{"codebook": {"target": "items", "bits": 3}}],
+    "mixed bits": [{"mixed": {"target": "items", "reads": [0.5, 0.5], "bits": [8, 4]}}],
+    "shared rows": [{"share": {"target": "items", "keep": 0.2, "rows": 8}}],
+    "half": [{"cast": {"target": "*"}}],
     "rank": [{"factorize": {"target": "items", "rank": 2}}],
 }
 ATTENTION = {

@@ -111,8 +111,12 @@ HISTORY_STEPS = [
     DropFields(("item",)),
     Quantize("*", 8),
     Quantize("*", 2, "per_tensor"),
+    Cast("*"),
     Codebook("items", 3),
+    Mixed("items", (0.5, 0.5), (4, 2)),
+    Share("items", 0.2, 8),
     Factorize("*.weight", 2),
+    DropWeights("items", 0.1),
     KeepTop("*.weight", 2, by="column", refit=False),
     Retrain(),
 ]
@@ -194,6 +198,8 @@ def test_promises_hold_after_any_other_step(make, first, second):
 
 def test_every_method_is_held_to_them():
     assert {type(step) for _, step in CASES} == set(METHODS.values())
+    for model in (two_tower_model, sasrec_model):
+        assert {type(step) for make, step in CASES if make is model} == set(METHODS.values())
     assert all(METHODS[verb].verb == verb for verb in METHODS)
 
 
