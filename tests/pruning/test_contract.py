@@ -105,7 +105,6 @@ class TableModelRuns:
 
 HISTORY_STEPS = [
     DropRows("items", Uniform(0.4)),
-    DropRows("items", TotalBytes(700), "popularity"),
     DropAxis("factor", 0.5),
     DropAxis("*hidden", 0.25),
     DropFields(("item",)),
