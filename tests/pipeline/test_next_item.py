@@ -70,6 +70,8 @@ def test_a_run_trains_compresses_and_judges(folder, model):
     assert parts["items"] == "table"
     assert parts["popularity"] == "statistic"
     assert {curve["part"] for curve in task["sensitivity"]} >= {"items"}
+    # Tables of less than a hundred rows are not cut into groups.
+    assert run.stage("next", "importance") == {"importance": []}
     scorer = recprune.load(run.folder / "next" / "artifact")
     if model == "sasrec":
         assert task["metrics"]["ndcg@10"]["original"]["value"] > peers["EASE"]["metrics"]["ndcg@10"]["value"]

@@ -14,15 +14,19 @@ import numpy.typing as npt
 from recprune.adapters import adapter_for
 from recprune.artifact import Artifact, read
 from recprune.artifact.files import write_bytes
+from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.pipeline.config import NextItemConfig
 from recprune.pipeline.shared import Say
-from recprune.pruning.analyze import Probe, analyze
+from recprune.pruning.analyze import analyze
 from recprune.pruning.compress import compress
+from recprune.pruning.measure import Probe
 from recprune.pruning.methods import KeepTop, Quantize
+from recprune.pruning.rank_importances import rank_importances
 from recprune.pruning.recipe import Recipe
 from recprune.recommenders.item_peers import Peer
 from recprune.runtime.topk import top_k
+from recprune.snapshot import Snapshot
 
 __all__ = ["VALID", "EaseRanker", "NeuralRanker", "ranker_for"]
 
@@ -86,6 +90,10 @@ class EaseRanker:
         found["sensitivity"] = [{"part": "item_weights", "metric": metric, "how": how, "points": points}]
         return found
 
+    def importance(self, folder: Path, judge: JudgeLists, metric: str, say: Say) -> list[dict[str, Any]]:
+        """Nothing: an item-item model has no tables whose rows are dropped."""
+        return []
+
     def small(self, users: Array, judge: JudgeLists, say: Say) -> Iterator[Peer]:
         """Nothing: its plainest peer is plain magnitude pruning, which stands among all peers."""
         yield from ()
@@ -133,15 +141,11 @@ class NeuralRanker:
         self, folder: Path, judge: JudgeLists, judge_artifact: JudgeArtifact, metric: str, say: Say
     ) -> dict[str, Any]:
         """What is redundant, and what less of each part costs on validation, nothing retrained."""
-        model = self.load(folder)
-        adapter = adapter_for(model)
-        histories = self._histories("valid")
-        probe = Probe(
-            metric,
-            {"items": [list(model.ids[history]) for history in histories]},
-            lambda scores: judge(_ranked(scores[:, : len(model.ids)], histories)),
-        )
-        return analyze(adapter.read(model), adapter.context(model, self.data, self.seed, say), probe).to_json()
+        return analyze(*self._probed(folder, judge, metric, say)).to_json()
+
+    def importance(self, folder: Path, judge: JudgeLists, metric: str, say: Say) -> list[dict[str, Any]]:
+        """How well each importance predicts what cutting rows costs on validation."""
+        return rank_importances(*self._probed(folder, judge, metric, say))
 
     def small(self, users: Array, judge: JudgeLists, say: Say) -> Iterator[Peer]:
         """The same model trained from scratch at smaller widths, in 8 bits: lists of the test for the users at `users`."""
@@ -155,6 +159,16 @@ class NeuralRanker:
                 size = coded.save(Path(folder) / "artifact")["disk_bytes"]
             lists = _ranked(coded.model.scores(histories), histories)
             yield Peer(f"{width} wide", lists, size, "trained from scratch, 8 bits", trained_small=True)
+
+    def _probed(self, folder: Path, judge: JudgeLists, metric: str, say: Say) -> tuple[Snapshot, Context, Probe]:
+        model, histories = self.load(folder), self._histories("valid")
+        adapter = adapter_for(model)
+        probe = Probe(
+            metric,
+            {"items": [list(model.ids[history]) for history in histories]},
+            lambda scores: judge(_ranked(scores[:, : len(model.ids)], histories)),
+        )
+        return adapter.read(model), adapter.context(model, self.data, self.seed, say), probe
 
     def _fresh(self, width: int) -> Any:
         import torch
