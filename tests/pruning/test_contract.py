@@ -1,5 +1,7 @@
 """Every method on every small model keeps the promises of a step."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +28,9 @@ from recprune.pruning.methods import (
 from recprune.pruning.step import Step
 from recprune.recommenders.sasrec import SasRec
 from recprune.recommenders.two_tower import TwoTower
+from recprune.runtime.reference import execute
 from recprune.testing import check_step
+from recprune.vocabulary import ListedVocabulary
 from recprune.weights import Dense, Param, Weights
 
 
@@ -68,19 +72,23 @@ def foreign_model():
     )
 
 
-def read_from(make, **sizes):
-    """The weights of a model that reads histories of 40 items, as its adapter gives them."""
+BOOKS = np.array([f"b{i:02}" for i in range(40)])
+
+
+@cache
+def snapshot_of(make):
+    """A model that reads histories of 40 items, as its adapter gives it."""
     torch.manual_seed(0)
-    model = make(np.array([f"b{i:02}" for i in range(40)]), np.arange(40) / 40, width=8, length=6, **sizes)
-    return adapter_for(model).read(model).weights
+    model = make(BOOKS, np.arange(40) / 40, width=8, length=6)
+    return adapter_for(model).read(model)
 
 
 def two_tower_model():
-    return read_from(TwoTower)
+    return snapshot_of(TwoTower).weights
 
 
 def sasrec_model():
-    return read_from(SasRec, blocks=1)
+    return snapshot_of(SasRec).weights
 
 
 def context():
@@ -90,13 +98,17 @@ def context():
     }
     half = rng.integers(0, 2, (200, 41)).astype(np.float32)
     trainer = lambda weights, settings, say: weights  # noqa: E731
-    return Context(popularity, gram=half.T @ half, trainer=trainer, calibration=TableModelRuns())
+    return Context(popularity, gram=half.T @ half, trainer=trainer, calibration=Runs())
 
 
-class TableModelRuns:
-    """Scores of sixty pairs by `table_model`."""
+class Runs:
+    """Scores of sixty pairs by `table_model`, of all items for ten histories by the models that read these."""
 
     def scores(self, weights):
+        if "items" in weights:
+            graph = snapshot_of(SasRec if "positions" in weights else TwoTower).graph
+            histories = [list(BOOKS[i : i + 1 + i % 9]) for i in range(10)]
+            return execute(graph, weights, {"item": ListedVocabulary(BOOKS)}, {"items": histories})
         rows = np.arange(60)
         x = np.concatenate([weights[f"{side}.factor"].value.take(rows) for side in ("user", "book")], axis=1)
         hidden = np.maximum(x @ weights["hidden.weight"].value.decode().T + weights["hidden.bias"].value.decode(), 0)
@@ -108,6 +120,7 @@ HISTORY_STEPS = [
     DropAxis("factor", 0.5),
     DropAxis("*hidden", 0.25),
     DropFields(("item",)),
+    FitBytes(2500, "items,*.weight"),
     Quantize("*", 8),
     Quantize("*", 2, "per_tensor"),
     Cast("*"),

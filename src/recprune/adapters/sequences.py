@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recprune.adapters.calibration import GraphCalibration
 from recprune.adapters.modules import twin
 from recprune.adapters.torch import TorchAdapter
 from recprune.context import Context
@@ -24,6 +27,8 @@ from recprune.snapshot import Snapshot
 from recprune.weights import Dense, Param, Weights
 
 __all__ = ["SequenceAdapter"]
+
+_CALIBRATION = 1000  # users of validation on whose histories steps see what the model does
 
 
 class SequenceAdapter:
@@ -72,7 +77,14 @@ class SequenceAdapter:
         if isinstance(model, SasRec):
             lengths = np.array([len(history) for history in data.histories])
             popularity["place"] = np.append((lengths[:, None] > np.arange(model.length)).sum(axis=0), 0)
-        return Context(popularity, trainer=_Trainer(self, model, data, seed), seed=seed, say=say)
+        trainer = _Trainer(self, model, data, seed)
+        users = data.judged("valid")[0][:_CALIBRATION]
+
+        def columns(_: Graph) -> dict[str, Any]:
+            return {"items": [list(model.ids[data.histories[user]]) for user in users]}
+
+        calibration = GraphCalibration(lambda: self.read(model), columns, trainer.gradients)
+        return Context(popularity, trainer=trainer, calibration=calibration, seed=seed, say=say)
 
 
 def _blocks(model: SequenceModel) -> list[Block]:
@@ -192,3 +204,19 @@ class _Trainer:
                 plain = isinstance(param.value, Dense) and isinstance(value, Dense)
                 weights = weights.replace(name, param.value.recode(value.decode()) if plain else value)
         return weights
+
+    def gradients(self, weights: Weights) -> dict[str, npt.NDArray[Any]]:
+        """Gradient of the loss summed over what came next in training; popularity, which is counted, has none."""
+        plain = weights
+        for name, param in weights.items():
+            plain = plain.replace(name, Dense(param.value.decode()))
+        model = self.adapter.rebuild(self.model, plain).eval()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            for rows, at, targets in Windows(self.data.histories, model.length, len(model.ids)):
+                loss = F.cross_entropy(model(rows, at)[:, :-1], targets, reduction="sum")
+                torch.autograd.backward(loss)
+        named = dict(model.named_parameters())
+        return {
+            name: p.grad.numpy() if p.grad is not None else np.zeros(p.shape, np.float32) for name, p in named.items()
+        }
