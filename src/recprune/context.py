@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.errors import RecpruneError
+from recprune.snapshot import Snapshot
 from recprune.weights import Weights
 
 __all__ = ["Calibration", "Context", "Trainer"]
@@ -24,6 +25,13 @@ class Trainer(Protocol):
 
 class Calibration(Protocol):
     """What running the model on the user's data says; adapters give one, and nothing is run before it is asked for."""
+
+    @property
+    def original(self) -> Snapshot:
+        """The model as it was, with the graph of what it computes."""
+
+    def outputs(self, weights: Weights) -> Mapping[str, Any]:
+        """What each operation of the graph gives with these weights for the calibration rows, by its name."""
 
     def scores(self, weights: Weights) -> npt.NDArray[Any]:
         """What the model with these weights gives for the calibration rows."""

@@ -1,5 +1,7 @@
 """recprune's own table models through the core: the graph scores what the module scores, cut or whole."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -10,7 +12,8 @@ from recprune.adapters import adapter_for
 from recprune.artifact import read
 from recprune.data import read_log
 from recprune.pruning.compress import pack
-from recprune.pruning.methods import DropFields
+from recprune.pruning.methods import DropFields, Sparsify
+from recprune.recommenders.deepfm import DeepFm
 from recprune.recommenders.like import LIKE, LikeSettings, features_for, like_data, train_like
 from recprune.recommenders.tables import ModelSettings
 from recprune.recommenders.training import Training, predict
@@ -54,6 +57,13 @@ RECIPES = {
     "field": [{"drop_fields": {"fields": ["author"]}}],
     "block": [{"drop_fields": {"fields": ["user ratings", "item history.count"]}}],
     "neurons": [{"drop_axis": {"axis": "deep*", "keep": 0.5}}],
+    "rows trained to one": [{"sparsify": {"target": "tables.*", "keep": 0.4, "epochs": 1}}],
+    "rows trained to one after others were dropped": [
+        {"drop_rows": {"target": "tables.item.factor", "budget": {"uniform": 0.8}}},
+        {"sparsify": {"target": "tables.*", "keep": 0.4, "epochs": 1, "penalty": "threshold"}},
+    ],
+    "fields trained to zero": [{"sparsify": {"target": "*", "units": "fields", "keep": 0.5, "epochs": 1}}],
+    "neurons made up for": [{"drop_axis": {"axis": "deep*", "keep": 0.5}}, {"compensate": {}}],
 }
 
 
@@ -95,6 +105,54 @@ def test_retraining_never_makes_validation_worse(model, data):
 
     assert loss(tuned.model) <= loss(plain.model) + 1e-6
     assert tuned.size_bytes == plain.size_bytes
+
+
+@pytest.mark.parametrize(
+    ("target", "units"), [("tables.*", "rows"), ("* id.factor", "axis"), ("deep*", "axis"), ("author,user", "fields")]
+)
+def test_what_training_made_zero_changes_nothing_when_it_is_cut(model, data, target, units):
+    if target == "* id.factor" and isinstance(model, DeepFm):
+        return  # its columns are multiplied with each other, see below
+    adapter, seen = adapter_for(model), []
+    context = adapter.context(model, data, 0, lambda line: None)
+
+    def trainer(*given):
+        seen.append(context.trainer(*given))
+        return seen[-1]
+
+    step = Sparsify(target, 0.5, units, epochs=1)
+    weights = adapter.read(model).weights
+    cut = step(weights, replace(context, trainer=trainer))
+    assert cut.nbytes < seen[0].nbytes
+    wanted, scores = (module_scores(adapter.rebuild(model, w), data) for w in (seen[0], cut))
+    np.testing.assert_allclose(scores, wanted, atol=1e-5)
+    if units == "rows":
+        # Factor and bias of an id go together: half of those that had rows stay, and the row that all others read.
+        had, stay = (w["tables.item.factor"].value.mask() for w in (weights, cut))
+        assert stay.sum() - 1 == -(-(had.sum() - 1) // 2)
+        assert np.array_equal(cut["tables.item.bias"].value.mask(), stay)
+
+
+def test_columns_that_are_multiplied_with_others_are_not_cut_one_by_one(model, data):
+    recipe = Recipe.from_json({"steps": [{"drop_axis": {"axis": "author id.factor", "keep": 0.5}}]})
+    if isinstance(model, DeepFm):
+        with pytest.raises(RecpruneError, match="columns of 'author' are multiplied with those of the other fields"):
+            compress(model, recipe, data)
+    else:
+        assert compress(model, recipe, data).snapshot.weights.sizes["author id.factor"] == 2
+
+
+def test_retraining_pulls_rows_to_the_shared_row(model):
+    table = model.tables["author"]
+    rows = torch.tensor([0, 0, len(table.readings) - 1])
+    values, shared = table.factor[rows].detach(), table.factor[-1].detach()
+    # Half the squares over the readings of each row; the shared row itself is pulled to zero.
+    parts = [values[0].square().sum() / table.readings[0]] * 2 + [shared.square().sum() / table.readings[-1]]
+    assert float(table._l2(rows, values, table.factor)) == pytest.approx(float(sum(parts)) / 2, rel=1e-5)
+    table.centred = True
+    parts[:2] = [(values[0] - shared).square().sum() / table.readings[0]] * 2
+    assert float(table._l2(rows, values, table.factor)) == pytest.approx(float(sum(parts)) / 2, rel=1e-5)
+    table.centred = False
 
 
 def test_reads_of_pairs_use_no_label(model, data):

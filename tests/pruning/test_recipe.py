@@ -12,6 +12,7 @@ from recprune.pruning.methods import (
     METHODS,
     Cast,
     Codebook,
+    Compensate,
     DropAxis,
     DropFields,
     DropRows,
@@ -23,6 +24,7 @@ from recprune.pruning.methods import (
     Quantize,
     Retrain,
     Share,
+    Sparsify,
 )
 
 STEPS = (
@@ -46,6 +48,8 @@ STEPS = (
     DropRows("*.factor", PerParameter({"user.*": 0.5, "*": 0.1})),
     DropAxis("hidden", 0.5, "taylor"),
     KeepTop("similar", 6),
+    Sparsify("hidden", 0.5, "axis", "l2", 3, 0.01, 0.0),
+    Compensate("*.weight", 0.1),
     Retrain(3, 0.01, 0.0),
 )
 

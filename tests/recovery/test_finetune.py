@@ -75,9 +75,9 @@ def test_codes_learn_through_their_rounding(bits):
 def test_what_is_trained_is_what_is_stored():
     torch.manual_seed(0)
     model = with_table(Quantized.encode(np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32), 3))
-    params, close = trainable(model)
+    leaves, close = trainable(model)
     with torch.no_grad():
-        params[0].add_(0.3 * torch.randn(50, 2))
+        leaves["table.weight"][0].add_(0.3 * torch.randn(50, 2))
     rows = torch.arange(50)
     seen = model(rows).detach()
     close()

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.graph import Graph
-from recprune.runtime.reference import execute, rows_of
+from recprune.runtime.reference import execute, rows_of, trace
 from recprune.snapshot import Snapshot
 from recprune.vocabulary import ListedVocabulary
 from recprune.weights import Weights
@@ -29,6 +29,15 @@ class GraphCalibration:
     columns: Callable[[Graph], Mapping[str, Any]]
     slope: Callable[[Weights], Mapping[str, Array]]
     _last: dict[str, Any] = field(default_factory=dict)  # a pass over the training data serves every table
+
+    @cached_property
+    def original(self) -> Snapshot:
+        """The model as it was, with the graph of what it computes."""
+        return self.snapshot()
+
+    def outputs(self, weights: Weights) -> Mapping[str, Any]:
+        """What each operation of the graph gives with these weights for the calibration rows, by its name."""
+        return trace(self._graph, weights, *self._known)
 
     def scores(self, weights: Weights) -> Array:
         """What the model with these weights gives for the calibration rows."""
@@ -56,11 +65,11 @@ class GraphCalibration:
 
     @cached_property
     def _graph(self) -> Graph:
-        graph = self.snapshot().graph
+        graph = self.original.graph
         assert graph is not None
         return graph
 
     @cached_property
     def _known(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        vocabularies = {axis: ListedVocabulary(ids) for axis, ids in self.snapshot().ids.items()}
+        vocabularies = {axis: ListedVocabulary(ids) for axis, ids in self.original.ids.items()}
         return vocabularies, rows_of(self._graph, vocabularies, self.columns(self._graph))

@@ -84,10 +84,19 @@ class TableAdapter:
         return rebuilt
 
     def check(self, model: TableModel, weights: Weights, data: Any) -> None:
-        """Nothing to check: the axes are the adapter's own, and its tests compare cut with zeroed models."""
+        """RecpruneError where columns of one field were cut that a factorization machine multiplies with another's.
+
+        All else is safe: the axes are the adapter's own, and its tests compare cut with zeroed models.
+        """
+        if isinstance(model, DeepFm):
+            for field in model.tables:
+                if 0 < weights.sizes[f"{field} id.factor"] < model.settings.width:
+                    raise RecpruneError(
+                        f"columns of {field!r} are multiplied with those of the other fields; drop all of them or none"
+                    )
 
     def context(self, model: TableModel, data: LikeData | None, seed: int, say: Callable[[str], None]) -> Context:
-        """Reads of each row in the training rows, and a trainer where there is data."""
+        """Reads of each row in the training rows; where there is data, a trainer and requests to calibrate with."""
         features = model.features
         popularity = {name: _with_unseen(counts) for name, counts in features.readings.items()}
         if data is None:
@@ -242,6 +251,8 @@ class _Trainer:
     def __call__(self, weights: Weights, settings: Mapping[str, Any], say: Callable[[str], None]) -> Weights:
         """Weights stored as before, with the values of the epoch that was best on validation (or those given)."""
         smaller = self.adapter.rebuild(self.model, weights)
+        for table in smaller.tables.values():
+            table.centred = True  # type: ignore[assignment]
         features = self.model.features
         targets = soft_targets(self.data.train["rating"].to_numpy(), features.settings.liked, 0.5)
         if settings["distill"]:
@@ -256,6 +267,7 @@ class _Trainer:
             lr=settings["lr"],
             seed=self.seed,
             progress=say,
+            sparsity=settings.get("sparsity"),
         )
         fresh = TorchAdapter().read(best).weights
         for name, param in weights.items():

@@ -49,6 +49,8 @@ class Table(nn.Module):
     """Rows by id, the most read first: `factor` (m + 1, width) and `bias` (m + 1, 1); ids from m on read row m."""
 
     readings: Tensor
+    centred = False
+    """Whether rows are pulled to the out-of-vocabulary row and not to zero: so in retraining, where dropped rows read it."""
 
     def __init__(self, readings: Tensor, settings: ModelSettings) -> None:
         super().__init__()
@@ -75,12 +77,19 @@ class Table(nn.Module):
         bias = F.embedding(rows, self.bias, sparse=self.training)
         penalty = factor.new_zeros(())
         if self.training:
-            weight = 0.5 / self.readings[rows]
-            penalty = self.settings.factor_l2 * (factor.square().sum(1) * weight).sum()
-            penalty = penalty + self.settings.bias_l2 * (bias.square().sum(1) * weight).sum()
+            penalty = self.settings.factor_l2 * self._l2(rows, factor, self.factor)
+            penalty = penalty + self.settings.bias_l2 * self._l2(rows, bias, self.bias)
         if offsets is not None:
             factor, bias = _pool(factor, offsets), _pool(bias, offsets)
         return factor, bias, penalty
+
+    def _l2(self, rows: Tensor, values: Tensor, table: Tensor) -> Tensor:
+        """Half the squares of what was read, each over the readings of its row."""
+        if self.centred:
+            last = len(self.readings) - 1
+            shared = F.embedding(torch.tensor([last]), table).detach()
+            values = torch.where((rows == last)[:, None], values, values - shared)
+        return 0.5 * (values.square().sum(1) / self.readings[rows]).sum()
 
 
 def _pool(values: Tensor, offsets: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from recprune.errors import RecpruneError
+from recprune.recovery.shrink import Shrinker
+from recprune.recovery.sparsity import Sparsity
 
 __all__ = ["call", "finetune", "trainable"]
 
@@ -31,6 +33,7 @@ def finetune(
     distill: float = 0.5,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
+    sparsity: Sparsity | None = None,
 ) -> nn.Module:
     """A retrained copy of `model`, stored the way it was.
 
@@ -46,21 +49,26 @@ def finetune(
     With `valid`, batches of the same kind, the epoch with the least mean loss on them is what comes back, or the model
     as it was where none was better. A loss or gradient that is not finite ends the training with the last good state;
     in the first epoch there is none, and RecpruneError names the step.
+
+    With `sparsity`, proximal steps make the units that it names zero (see `Shrinker`), and only epochs after which all
+    zeros are there compete.
     """
     steps = _steps(batches, epochs, lr, distill)
     say = progress or (lambda line: None)
     model, start = copy.deepcopy(model), model
     mode = model.training
-    params, close = trainable(model)
+    leaves, close = trainable(model)
+    params = [leaf for found in leaves.values() for leaf in found]
     if not params:
         close()
         raise RecpruneError(f"{type(model).__name__} has no parameter to train")
     best = math.inf
     good: list[Tensor] = []
     try:
+        shrinker = None if sparsity is None else Shrinker(leaves, sparsity)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            if valid is not None:
+            if valid is not None and shrinker is None:
                 best = _mean_loss(model, valid, loss)
                 say(f"before: validation loss {best:.5f}")
             moments: dict[Tensor, tuple[Tensor, Tensor]] = {}
@@ -78,7 +86,11 @@ def finetune(
                     if wrong:
                         wrong += f" at step {step + 1} of epoch {epoch + 1}"
                         break
+                    if shrinker is not None:
+                        shrinker.share_gradients_()
                     _adam_(params, moments, epoch * steps + step + 1, rate)
+                    if shrinker is not None:
+                        shrinker.step_((epoch * steps + step + 1) / (epochs * steps), last=step + 1 == steps)
                     total += value.item()
                 if wrong:
                     if epoch == 0:
@@ -91,8 +103,12 @@ def finetune(
                 if valid is not None:
                     now = _mean_loss(model, valid, loss)
                     line += f", validation loss {now:.5f}"
-                if now < best:
-                    best, good = now, [tensor.detach().clone() for tensor in _held(params, model)]
+                ramping = shrinker is not None and shrinker.ramping
+                if now < best or ramping:
+                    best, good = (
+                        math.inf if ramping else now,
+                        [tensor.detach().clone() for tensor in _held(params, model)],
+                    )
                 say(line)
             if not good:
                 say("no epoch was better than the model as it was, which is kept")
@@ -105,26 +121,25 @@ def finetune(
     return model
 
 
-def trainable(model: nn.Module) -> tuple[list[Tensor], Callable[[], None]]:
-    """The float tensors to optimize in `model`, and a function that ends the training.
+def trainable(model: nn.Module) -> tuple[dict[str, list[Tensor]], Callable[[], None]]:
+    """The float tensors to optimize in `model`, by name of their parameter, and a function that ends the training.
 
     Until it is called, every read of a compact parameter depends on the floats behind it; it stores them the way the
     parameter is stored, and drops all gradients.
     """
-    tensors = list(model.parameters())
-    params: list[Tensor] = [tensor for tensor in tensors if tensor.requires_grad]
+    named = dict(model.named_parameters())
+    leaves: dict[str, list[Tensor]] = {name: [tensor] for name, tensor in named.items() if tensor.requires_grad}
     # Compact parameters are known by what they can do: this file is used by their adapter and does not import it.
-    compact: list[Any] = [tensor for tensor in tensors if hasattr(tensor, "open_")]
-    for tensor in compact:
-        params += tensor.open_()
+    compact: dict[str, Any] = {name: tensor for name, tensor in named.items() if hasattr(tensor, "open_")}
+    leaves |= {name: tensor.open_() for name, tensor in compact.items()}
 
     def close() -> None:
-        for tensor in compact:
+        for tensor in compact.values():
             tensor.close_()
-        for tensor in params:
+        for tensor in (leaf for found in leaves.values() for leaf in found):
             tensor.grad = None
 
-    return params, close
+    return leaves, close
 
 
 def call(model: Any, batch: Any) -> Any:

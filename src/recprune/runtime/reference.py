@@ -16,7 +16,7 @@ from recprune.text import words
 from recprune.vocabulary import Lookup, missing, pair_keys
 from recprune.weights import Weights
 
-__all__ = ["Bags", "execute", "rows_of"]
+__all__ = ["Bags", "execute", "rows_of", "trace"]
 
 Array = npt.NDArray[Any]
 
@@ -59,6 +59,17 @@ def execute(graph: Graph, weights: Weights, vocabularies: Mapping[str, Lookup], 
             if last[name] == i and name != graph.output:
                 known.pop(name, None)
     return np.asarray(known[graph.output], dtype=np.float32)
+
+
+def trace(
+    graph: Graph, weights: Weights, vocabularies: Mapping[str, Lookup], columns: Mapping[str, Any]
+) -> dict[str, Any]:
+    """As `execute`, but what every operation gives, by the name of its output."""
+    known = dict(columns)
+    for op in graph.ops:
+        if op.output not in columns:
+            known[op.output] = _RUN[op.kind](op, [known[name] for name in op.inputs], weights, vocabularies)
+    return known
 
 
 def rows_of(graph: Graph, vocabularies: Mapping[str, Lookup], columns: Mapping[str, Any]) -> dict[str, Any]:

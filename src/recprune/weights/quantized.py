@@ -104,6 +104,13 @@ class Quantized(Encoding):
         """Quantize another array with these settings."""
         return Quantized.encode(array, self.bits, self.granularity, self.group)
 
+    def rounded(self, array: Array) -> Quantized:
+        """Another array of this shape in the scales of this one."""
+        table = np.asarray(array, dtype=np.float32).reshape(self.dims[0], _count(self.dims[1:]))
+        step = self.scale.astype(np.float32)[_scale_index(table.shape, self.granularity, self.group)]
+        codes = pack(_code(table, step, self.bits), self.bits)
+        return Quantized(codes, self.scale, self.bits, self.granularity, self.group, self.dims)
+
     def cut(self, axis: int, keep: Array) -> Encoding:
         """Codes and scales of what stays, as they are; only groups of rows must be formed, and so quantized, anew."""
         keep = np.asarray(keep, dtype=np.int64)

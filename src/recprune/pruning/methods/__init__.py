@@ -2,6 +2,7 @@
 
 from recprune.pruning.methods.cast import Cast
 from recprune.pruning.methods.codebook import Codebook
+from recprune.pruning.methods.compensate import Compensate
 from recprune.pruning.methods.drop_axis import DropAxis
 from recprune.pruning.methods.drop_fields import DropFields
 from recprune.pruning.methods.drop_rows import DropRows
@@ -13,12 +14,14 @@ from recprune.pruning.methods.mixed import Mixed
 from recprune.pruning.methods.quantize import Quantize
 from recprune.pruning.methods.retrain import Retrain
 from recprune.pruning.methods.share import Share
+from recprune.pruning.methods.sparsify import Sparsify
 from recprune.pruning.step import Step
 
 __all__ = [
     "METHODS",
     "Cast",
     "Codebook",
+    "Compensate",
     "DropAxis",
     "DropFields",
     "DropRows",
@@ -30,6 +33,7 @@ __all__ = [
     "Quantize",
     "Retrain",
     "Share",
+    "Sparsify",
 ]
 
 METHODS: dict[str, type[Step]] = {
@@ -47,6 +51,8 @@ METHODS: dict[str, type[Step]] = {
         Factorize,
         KeepTop,
         FitBytes,
+        Compensate,
+        Sparsify,
         Retrain,
     )
 }

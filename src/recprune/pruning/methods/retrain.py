@@ -19,8 +19,10 @@ class Retrain(Step):
     """Train the smaller model for up to `epochs`, keeping the state that was best on validation.
 
     `distill`: weight, in [0, 1], of the original's scores as soft labels beside the labels themselves (Hinton et al.
-    2015). `lr`: learning rate. Quantized values are trained through their quantization (straight-through: Bengio et al.
-    2013). Where no epoch was better than none, the weights come back unchanged.
+    2015). `lr`: learning rate. Where no epoch was better than none, the weights come back unchanged.
+
+    After `quantize` this is quantization-aware training: scores and losses are those of the codes, and gradients pass to
+    the floats behind them (straight-through: Bengio et al. 2013). Codebooks and sparse matrices stay as they are.
     """
 
     verb: ClassVar[str] = "retrain"
