@@ -28,7 +28,7 @@ class Calibration(Protocol):
 
     @property
     def original(self) -> Snapshot:
-        """The model as it was, with the graph of what it computes."""
+        """The model as it was, with the graph of what it computes where there is one."""
 
     def outputs(self, weights: Weights) -> Mapping[str, Any]:
         """What each operation of the graph gives with these weights for the calibration rows, by its name."""

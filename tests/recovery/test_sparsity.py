@@ -7,6 +7,7 @@ from torch import nn
 
 from recprune import Recipe, RecpruneError, compress
 from recprune.adapters.torch import Batches, TorchAdapter
+from recprune.pruning.compress import plan
 from recprune.pruning.methods import Sparsify
 from recprune.recovery.finetune import finetune
 from recprune.recovery.shrink import _Thresholds
@@ -186,6 +187,14 @@ def test_single_weights_are_stored_sparse(penalty):
     assert value.stored == 80
     assert set(np.flatnonzero(value.decode().any(axis=1)) % 10) == {0}
     assert float(toward(wanted)(small.model, torch.arange(400)).detach()) < 0.01
+
+
+def test_a_plan_knows_the_bytes_without_training():
+    recipe = Recipe((Sparsify("table.weight", 0.5, epochs=1, distill=0),))
+    planned = plan(Scores(400), recipe)
+    assert planned.size_bytes == compress(Scores(400), recipe, Batches([torch.arange(400)], toward(0.0))).size_bytes
+    # Half of 399 rows, and the one that the others read, of 8 bytes; a bit for each row.
+    assert planned.size_bytes == (200 + 1) * 8 + 400 // 8
 
 
 def test_what_cannot_be_done_is_said():

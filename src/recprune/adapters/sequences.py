@@ -196,6 +196,7 @@ class _Trainer:
             lr=settings["lr"],
             seed=self.seed,
             progress=say,
+            sparsity=settings.get("sparsity"),
         )
         fresh = self.adapter.read(best).weights  # type: ignore[arg-type]
         for name, param in weights.items():

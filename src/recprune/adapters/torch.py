@@ -135,7 +135,7 @@ class TorchAdapter:
             return Context(seed=seed, say=say)
         batches = data if isinstance(data, Batches) else Batches(data)
         trainer = _Trainer(self, model, batches, seed)
-        calibration = TorchCalibration(lambda weights: self.rebuild(model, weights), batches)
+        calibration = TorchCalibration(lambda weights: self.rebuild(model, weights), batches, self.read(model))
         return Context(self.count_reads(model, batches), trainer=trainer, calibration=calibration, seed=seed, say=say)
 
     def count_reads(self, model: nn.Module, data: Batches) -> dict[str, npt.NDArray[np.int64]]:

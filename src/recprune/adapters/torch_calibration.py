@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from recprune.adapters.modules import groups, inside
 from recprune.errors import RecpruneError
+from recprune.snapshot import Snapshot
 from recprune.weights import Dense, Weights
 
 __all__ = ["TorchCalibration"]
@@ -42,7 +43,12 @@ class TorchCalibration:
 
     rebuild: Callable[[Weights], nn.Module]
     data: Data
+    original: Snapshot
     _last: dict[str, Any] = field(default_factory=dict)
+
+    def outputs(self, weights: Weights) -> Mapping[str, Any]:
+        """There is no graph whose operations could be run. Raises RecpruneError."""
+        raise RecpruneError("a model without a graph cannot be run operation by operation")
 
     def scores(self, weights: Weights) -> Array:
         """Every float that the model gives for the first batches, one after the other."""

@@ -177,6 +177,8 @@ def apply(
         return CompressedModel(original, original.with_weights(given), recipe, adapter, model, before)
 
     context = replace(context, parts=lambda given: made(given).parts)
+    if not train:  # a step that cuts what its training made zero cuts as many without
+        context = replace(context, trainer=lambda given, settings, say: given)
     for step in recipe.steps:
         if step.trains and not train:
             context.say(f"not now: {step.describe()}")

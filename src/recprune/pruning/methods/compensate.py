@@ -37,6 +37,7 @@ class Compensate(Step):
     """
 
     verb: ClassVar[str] = "compensate"
+    trains: ClassVar[bool] = True
     target: str = "*"
     ridge: float = 1e-2
 
@@ -50,7 +51,9 @@ class Compensate(Step):
         found = context.calibration
         graph = None if found is None else found.original.graph
         if found is None or graph is None:
-            raise RecpruneError("compensate runs the model on data: give data to compress, and a model that has a graph")
+            raise RecpruneError(
+                "compensate runs the model on data: give data to compress, and a model that has a graph"
+            )
         names = self.touches(weights)
         layers = [op for op in graph.ops if op.kind in ("linear", "cross")]
         chosen = [op for op in layers if op.params[0] in names]
