@@ -70,10 +70,12 @@ class Compensate(Step):
         self, weights: Weights, op: Op, found: Calibration, before: Mapping[str, Any], names: list[str]
     ) -> Weights:
         now = found.outputs(weights)
+        if not now[op.inputs[-1]].size:
+            return weights
         x, wanted = (_rows(v) for v in (now[op.inputs[-1]], _wanted(op, found.original, before, now)))
         stored, (weight, bias) = weights[op.params[0]].value, (_float64(weights[name].value) for name in op.params)
         missing = wanted - x @ weight.T - bias
-        if not x.shape[1] or np.abs(missing).max(initial=0) < 1e-6:
+        if np.abs(missing).max(initial=0) < 1e-6:
             return weights
         free = op.params[1] in names  # whether the bias may move
         apart = x - x.mean(axis=0) if free else x
@@ -85,6 +87,8 @@ class Compensate(Step):
             choices.append(_rounded(weight, stored, products))
         best, error = weights, np.inf
         for value in choices:  # as it is, too: rounding can cost more than the refit gains
+            if value.nbytes > stored.nbytes:
+                continue  # a sparse matrix would fill up
             left = wanted - x @ _float64(value).T
             changed, mean = weights.replace(op.params[0], value), bias
             if free:
