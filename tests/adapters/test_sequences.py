@@ -102,6 +102,8 @@ STEPS = {
     "codes": [{"codebook": {"target": "items", "bits": 3}}],
     "mixed bits": [{"mixed": {"target": "items", "reads": [0.5, 0.5], "bits": [8, 4]}}],
     "shared rows": [{"share": {"target": "items", "keep": 0.2, "rows": 8}}],
+    "rows trained to one": [{"sparsify": {"target": "items", "keep": 0.5, "epochs": 1}}],
+    "columns made up for": [{"drop_axis": {"axis": "factor", "keep": 0.5}}, {"compensate": {}}],
     "half": [{"cast": {"target": "*"}}],
     "rank": [{"factorize": {"target": "items", "rank": 2}}],
 }
