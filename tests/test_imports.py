@@ -15,7 +15,7 @@ from .small import like, next_item, request
 
 HEAVY = (
     *("torch", "polars", "pandas", "sklearn", "lightgbm", "yaml", "rich", "scipy", "pyarrow"),
-    *("typer", "plotly", "implicit", "narwhals", "jsonschema", "platformdirs"),
+    *("typer", "plotly", "implicit", "narwhals", "jsonschema", "platformdirs", "optuna"),
 )
 
 BLOCK = f"""

@@ -1,20 +1,25 @@
 """recprune makes trained recommender models small and fast, and proves that they are still good."""
 
 from recprune.errors import RecpruneError
-from recprune.pruning import CompressedModel, Context, Probe, Recipe, analyze, compress, plan
+from recprune.judge import Judge, ListJudge, RowJudge
+from recprune.pruning import CompressedModel, Context, Probe, Recipe, analyze, compress, plan, search
 from recprune.runtime import Scorer, load
 
 __all__ = [
     "CompressedModel",
     "Context",
+    "Judge",
+    "ListJudge",
     "Probe",
     "Recipe",
     "RecpruneError",
+    "RowJudge",
     "Scorer",
     "analyze",
     "compress",
     "load",
     "plan",
+    "search",
 ]
 
 __version__ = "0.1.0"

@@ -14,7 +14,7 @@ from recprune.snapshot import Snapshot
 from recprune.vocabulary import ExactVocabulary, FingerprintVocabulary, Vocabulary
 from recprune.weights import Encoding, LowRank, Rows, Stacked, Weights
 
-__all__ = ["lay_out"]
+__all__ = ["lay_out", "without_dead"]
 
 Array = npt.NDArray[Any]
 
@@ -29,7 +29,7 @@ def lay_out(
     the model answers with ids): as an unknown id it reads the same rows. With `fingerprint`, ids are stored as that many
     bits of a hash; a mapping gives the bits by patterns of names, the first that matches counts.
     """
-    snapshot = _without_dead(snapshot)
+    snapshot = without_dead(snapshot)
     weights = snapshot.weights
     vocabularies: dict[str, Vocabulary] = {}
     for axis, ids in snapshot.ids.items():
@@ -104,7 +104,7 @@ def _marks(table: Encoding) -> Array:
     return np.zeros(table.shape[0], dtype=np.int64)
 
 
-def _without_dead(snapshot: Snapshot) -> Snapshot:
+def without_dead(snapshot: Snapshot) -> Snapshot:
     """Leave out the operations on tables of width 0, and the parameters and ids that nothing reads."""
     graph = snapshot.graph
     if graph is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Config", "Runs", "TaskName", "console", "opened", "tasks_of"]
 
-console = Console(highlight=False)
+console = Console(highlight=False, emoji=False)  # a slice may be called country:canada:
 
 Config = Annotated[Path, typer.Argument(help="YAML of the run, such as examples/books.yaml.", show_default=False)]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder for results; those of a run lie in a folder of its name.")]

@@ -14,6 +14,7 @@ from recprune.cli.data import data
 from recprune.cli.evaluate import evaluate
 from recprune.cli.report import report
 from recprune.cli.run import run
+from recprune.cli.search import search
 from recprune.cli.train import train
 from recprune.errors import RecpruneError
 
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (run, data, train, analyze, compress, evaluate, report):
+for command in (run, data, train, analyze, compress, evaluate, search, report):
     app.command()(command)
 
 

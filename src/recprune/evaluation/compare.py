@@ -29,6 +29,11 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def error(self) -> float:
+        """One standard error, of an interval that is about normal."""
+        return (self.high - self.low) / 3.92
+
     def to_json(self) -> dict[str, float]:
         """As in summary.json."""
         return {"value": self.value, "low": self.low, "high": self.high}

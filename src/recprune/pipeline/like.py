@@ -24,6 +24,7 @@ from recprune.evaluation import (
     by_group,
     by_popularity,
 )
+from recprune.judge import RowJudge
 from recprune.pipeline.config import LikeConfig
 from recprune.pipeline.shared import Say, Stored, judge_all, nouns, plan_recipes, try_recipes
 from recprune.pipeline.timing import side_by_side
@@ -112,6 +113,11 @@ class LikeTask:
         model.load_state_dict(load((folder / "model.safetensors").read_bytes()))
         return model.eval()
 
+    def judge(self, part: str) -> RowJudge:
+        """What is true of `valid` or `test`, and how an artifact answers it."""
+        frame = getattr(self.data, part)
+        return RowJudge(RowTruth(self.data.labels[part], frame["user"].to_numpy()), frame, METRICS)
+
     def peers(self, folder: Path, say: Say) -> Stored:
         """Scores of the peers on test, kept for the comparison."""
         from recprune.recommenders.peers import like_peers
@@ -153,13 +159,12 @@ class LikeTask:
 
     def evaluate(self, folder: Path, say: Say) -> Stored:
         """Original and compressed on the same test rows, peers and other recipes beside them."""
-        test = self.data.test
-        truth = RowTruth(self.data.labels["test"], test["user"].to_numpy())
+        test, judge = self.data.test, self.judge("test")
         found, scores = judge_all(
             self.config,
             folder,
-            truth,
-            lambda artifact: Scorer(artifact).score(test),
+            judge.truth,
+            judge.predict,
             METRICS,
             ("auc", "gauc"),
             self.slices(),

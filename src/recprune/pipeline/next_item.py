@@ -23,6 +23,7 @@ from recprune.evaluation import (
     estimate,
     popularity_thirds,
 )
+from recprune.judge import ListJudge
 from recprune.pipeline.config import NextItemConfig
 from recprune.pipeline.rankers import VALID, EaseRanker, NeuralRanker, ranker_for
 from recprune.pipeline.shared import Say, Stored, judge_all, nouns, plan_recipes, try_recipes
@@ -126,8 +127,8 @@ class NextItemTask:
         found, lists = judge_all(
             self.config,
             folder,
-            self.truth("test"),
-            lambda artifact: self.lists(artifact, "test"),
+            self.judge("test").truth,
+            self.judge("test").predict,
             METRICS,
             ("ndcg@10", "recall@20", "tail_recall@20"),
             self.slices(),
@@ -240,6 +241,10 @@ class NextItemTask:
     def _histories(self, users: Array, part: str) -> list[list[str]]:
         known = self.data.before(part)
         return [list(self.data.items[known[user]]) for user in users]
+
+    def judge(self, part: str) -> ListJudge:
+        """What is true of `valid` or `test`, and how an artifact answers it."""
+        return ListJudge(self.truth(part), lambda artifact: self.lists(artifact, part), METRICS)
 
     def truth(self, part: str) -> ListTruth:
         """What is held out in a part, over the whole catalogue."""

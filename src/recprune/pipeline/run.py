@@ -19,6 +19,7 @@ import recprune
 from recprune.data import Log, book_crossing, movielens_100k, read_log
 from recprune.errors import RecpruneError, unknown
 from recprune.evaluation import Gate, advantage, write_summary
+from recprune.judge import Judge
 from recprune.pipeline.cache import Stage, digest
 from recprune.pipeline.config import LikeConfig, NextItemConfig, RunConfig, TaskConfig
 from recprune.pipeline.shared import Say, Stored
@@ -45,6 +46,19 @@ class Task(Protocol):
     """A kind of task: each stage takes the task's folder, and gives JSON and the names of the files it wrote."""
 
     metric: str
+
+    @property
+    def data(self) -> Any:
+        """What the model is trained on, as its adapter takes it."""
+
+    def model(self, folder: Path) -> Any:
+        """The trained original."""
+
+    def judge(self, part: str) -> Judge:
+        """What is true of a part, and how an artifact answers it."""
+
+    def slices(self) -> list[Any]:
+        """Parts of the test."""
 
     def train(self, folder: Path, say: Say) -> Stored:
         """Train the original."""

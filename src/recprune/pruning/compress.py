@@ -168,13 +168,24 @@ def plan(
 
 
 def apply(
-    original: Snapshot, recipe: Recipe, context: Context, adapter: Adapter, model: Any, *, train: bool = True
+    original: Snapshot,
+    recipe: Recipe,
+    context: Context,
+    adapter: Adapter,
+    model: Any,
+    *,
+    train: bool = True,
+    before: Artifact | None = None,
+    run: Callable[[Step, Weights, Context], Weights] = lambda step, weights, context: step(weights, context),
 ) -> CompressedModel:
-    """Run the steps of a recipe over a snapshot that was read before; without `train`, those that train are only named."""
-    weights, before = original.weights, pack(original, Recipe())
+    """Run the steps of a recipe over a snapshot that was read before; without `train`, those that train are only named.
+
+    For trying many recipes: `before`, the original as it was packed before, and `run`, which may remember what a step gave.
+    """
+    weights, packed = original.weights, before or pack(original, Recipe())
 
     def made(given: Weights) -> CompressedModel:
-        return CompressedModel(original, original.with_weights(given), recipe, adapter, model, before)
+        return CompressedModel(original, original.with_weights(given), recipe, adapter, model, packed)
 
     context = replace(context, parts=lambda given: made(given).parts)
     if not train:  # a step that cuts what its training made zero cuts as many without
@@ -184,7 +195,7 @@ def apply(
             context.say(f"not now: {step.describe()}")
             continue
         context.say(step.describe())
-        weights = step(weights, context)
+        weights = run(step, weights, context)
         _check(step, weights)
     result = made(weights)
     if result.compression_ratio < 1:

@@ -1,0 +1,286 @@
+"""Find the smallest recipe for a constraint, without being told one."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recprune.adapters import Adapter, adapter_for
+from recprune.errors import RecpruneError
+from recprune.evaluation import Gate
+from recprune.judge import Judge
+from recprune.pruning.methods import DropFields, DropRows
+from recprune.pruning.recipe import Recipe
+from recprune.pruning.store import Store, alone
+from recprune.pruning.trials import Trial, choose, family, frontier, meets
+from recprune.pruning.workbench import Workbench
+
+__all__ = ["Found", "search"]
+
+_FIRST = 24  # recipes of the first frontier
+_MISSES = 50  # proposals in a row that were all tried before: there is nothing new
+
+Say = Callable[[str], None]
+Open = Callable[[], tuple[Any, Any, Judge]]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a search found. `trials`: everything tried, paths relative to `folder`. `chosen`: the one for the constraint.
+
+    `originals`: value of each metric of the original on validation; `metric` leads, and `sign` is 1 where higher is better.
+    """
+
+    folder: Path
+    metric: str
+    sign: float
+    original_bytes: int
+    originals: Mapping[str, float]
+    trials: Sequence[Trial]
+    chosen: Trial
+
+    @property
+    def frontier(self) -> list[Trial]:
+        """What no smaller trial equals."""
+        return frontier(self.trials, self.metric, self.sign)
+
+    @property
+    def family(self) -> dict[int, Trial]:
+        """For each ratio that was reached the best that small."""
+        return family(self.trials, self.metric, self.sign, self.original_bytes)
+
+
+@dataclass(frozen=True)
+class _Goal:
+    """What is searched for, and how long: goes to every worker."""
+
+    gate: Gate | None
+    size: int | None
+    epochs: int
+    seed: int
+
+    def choose(self, bench: Workbench, trials: Sequence[Trial]) -> Trial:
+        return choose(trials, bench.values, bench.signs, self.gate, self.size)
+
+
+def search(
+    model: Any,
+    data: Any,
+    judge: Judge,
+    *,
+    folder: str | Path,
+    max_drop: str | None = None,
+    size: int | None = None,
+    ratio: float | None = None,
+    trials: int = 100,
+    retrain: int = 8,
+    epochs: int = 3,
+    time_limit: float = math.inf,
+    seed: int = 0,
+    workers: int = 1,
+    reopen: Open | None = None,
+    adapter: Adapter | None = None,
+    original_bytes: int | None = None,
+    say: Say = lambda line: None,
+) -> Found:
+    """The smallest artifact within `max_drop` (such as `auc:0.001`), or the best within `size` bytes or `ratio` times less.
+
+    No recipe is given: what may be done to each part follows from the model's axes and bytes (`space_of`). Every choice is
+    measured alone, on one half of the users; the best combinations for a range of sizes, as far as losses add up, are tried
+    first and judged on the other half, then others near them (`trials` in all, nothing retrained); then the `retrain` most
+    promising are retrained for up to `epochs`. `judge`: what is true on validation. `data`: as for `compress`.
+
+    What was tried is kept in `folder`, and the same call goes on from there after a kill or `time_limit` (seconds); Ctrl-C
+    ends the search and keeps it too.
+
+    `workers`: processes; each calls `reopen`, a function that can be pickled and gives model, data and judge. With one the
+    result is the same for a seed. `original_bytes`: of the original's artifact, where it was written before.
+
+    Raises RecpruneError where the constraint was not reached, naming the best that was, and for a store that is damaged or
+    in use.
+    """
+    if max_drop is None and size is None and ratio is None:
+        raise RecpruneError("a search needs a constraint: max_drop, size or ratio")
+    if workers > 1 and reopen is None:
+        raise RecpruneError("several workers need `reopen`, which gives each of them the model")
+    gate = Gate.parse(max_drop) if max_drop else None
+    for rule in gate.rules if gate else ():
+        if rule.metric not in judge.metrics:
+            raise RecpruneError(f"the search judges {', '.join(judge.metrics)}, not {rule.metric!r}")
+    stop = time.monotonic() + time_limit
+    bench = Workbench(model, data, judge, Path(folder), adapter or adapter_for(model), epochs, seed)
+    original = bench.original_bytes() if original_bytes is None else original_bytes
+    limit = size if ratio is None else min(int(original / ratio), size or original)
+    goal = _Goal(gate, limit, epochs, seed)
+    with alone(_path(bench)):
+        try:
+            bench.measure(stop, say)
+            _prepare(bench, trials)
+            _phase(bench, goal, False, trials, stop, workers, reopen, say)
+            if retrain and bench.context.trainer is not None:
+                _promise(bench, goal, retrain)
+                _phase(bench, goal, True, retrain, stop, workers, reopen, say)
+        except KeyboardInterrupt:
+            say("stopped: what was tried is kept, the same command goes on from there")
+        tried = _tried(bench)
+        sign = bench.signs[bench.metric]
+        found = Found(bench.folder, bench.metric, sign, original, bench.values, tried, goal.choose(bench, tried))
+        _tidy(bench.folder / "tried", [found.chosen, *found.frontier, *found.family.values()])
+    return found
+
+
+def _path(bench: Workbench) -> Path:
+    return bench.folder / "trials.log"
+
+
+def _store(bench: Workbench, retrained: bool) -> Store:
+    return Store(_path(bench), bench.key + "-retrained" * retrained, bench.tradeoff)
+
+
+def _prepare(bench: Workbench, trials: int) -> None:
+    """Put the first frontier in line, and again what was running when a search was killed."""
+    store = _store(bench, False)
+    for phase in (store, _store(bench, True)):
+        phase.recover()
+    if store.empty:
+        for price in bench.tradeoff.prices(min(_FIRST, max(trials // 2, 2))):
+            store.enqueue({"price": price})
+
+
+def _promise(bench: Workbench, goal: _Goal, count: int) -> None:
+    """Put in line for retraining what lost something to dropped rows and blocks, on the frontier beyond the constraint."""
+    store = _store(bench, True)
+    points = {trial.number: (trial, point) for trial, point in _store(bench, False).trials(False)}
+    listed = [trial for trial, _ in points.values()]
+    best = [t for t in frontier(listed, bench.metric, bench.signs[bench.metric]) if _drops(t.recipe)]
+    if goal.gate is not None:
+        good = [t.disk_bytes for t in listed if meets(t, goal.gate, bench.values, bench.signs)]
+        best = [t for t in best if t.disk_bytes < min(good, default=math.inf)]
+    elif goal.size is not None:
+        size = goal.size
+        best = [t for t in best if t.disk_bytes <= size]
+    if store.empty and best:
+        for i in sorted(set(np.linspace(len(best) - 1, 0, count).round().astype(int).tolist()), reverse=True):
+            store.enqueue(points[best[i].number][1])
+
+
+def _drops(recipe: Recipe) -> bool:
+    return any(isinstance(step, DropRows | DropFields) for step in recipe.steps)
+
+
+def _run(bench: Workbench, goal: _Goal, retrained: bool, count: int, stop: float, worker: int, say: Say) -> None:
+    """Try until `count` trials are done by all processes together."""
+    store = _store(bench, retrained)
+    misses = 0
+    while store.done() < count and time.monotonic() < stop and misses < _MISSES:
+        if retrained and not store.waiting():
+            return
+        trial, settings = store.ask((goal.seed, worker), _near(bench, goal, store))
+        recipe = bench.space.recipe(settings, goal.epochs if retrained else 0)
+        if not store.claim(trial, recipe):
+            store.fail(trial, "repeated")
+            misses += 1
+            continue
+        misses = 0
+        try:
+            found = bench.judged(recipe, f"tried/{bench.key}-{'r' * retrained}{trial.number}")
+        except RecpruneError as error:
+            store.fail(trial, "error", str(error))
+            continue
+        except BaseException:
+            store.fail(trial, "stopped")
+            raise
+        value = found["differences"][bench.metric]["value"]
+        store.finish(trial, (math.log(found["disk_bytes"]), -bench.signs[bench.metric] * value), found)
+        what = "retrained" if retrained else "trial"
+        say(f"{what} {store.done()}/{count}: {found['disk_bytes']:,} bytes, {bench.metric} {value:+.4f}")
+
+
+def _near(bench: Workbench, goal: _Goal, store: Store) -> float | None:
+    """The price at which what would be chosen now was found: half of the proposals stay near it."""
+    points = {trial.number: (trial, point) for trial, point in store.trials(False)}
+    try:
+        return points[goal.choose(bench, [trial for trial, _ in points.values()]).number][1]["price"]
+    except RecpruneError:
+        return None
+
+
+def _phase(
+    bench: Workbench,
+    goal: _Goal,
+    retrained: bool,
+    count: int,
+    stop: float,
+    workers: int,
+    reopen: Open | None,
+    say: Say,
+) -> None:
+    """Run in this process, or in several that are watched from here."""
+    if workers == 1:
+        return _run(bench, goal, retrained, count, stop, 0, say)
+    spawn = multiprocessing.get_context("spawn")
+    left = stop - time.monotonic()
+    given = (reopen, bench.folder, bench.adapter, goal, retrained, count, left)
+    processes = [spawn.Process(target=_worker, args=(*given, i + 1), daemon=True) for i in range(workers)]
+    for process in processes:
+        process.start()
+    try:
+        told = -1
+        while any(process.is_alive() for process in processes):
+            time.sleep(0.5)
+            done = _store(bench, retrained).done()
+            if done != told:
+                told = done
+                say(f"{'retrained' if retrained else 'trial'} {done}/{count}")
+    except BaseException:
+        for process in processes:
+            process.join(10)  # Ctrl-C reaches the workers too: each marks its trial as stopped
+            process.terminate()
+        raise
+    if any(process.exitcode for process in processes):
+        say("a worker ended early, perhaps for want of memory; what was tried is kept")
+
+
+def _worker(
+    reopen: Open,
+    folder: Path,
+    adapter: Adapter,
+    goal: _Goal,
+    retrained: bool,
+    count: int,
+    left: float,
+    worker: int,
+) -> None:
+    """A process of a search: opens the model anew and works on the same store."""
+    stop = time.monotonic() + left
+    try:
+        model, data, judge = reopen()
+        bench = Workbench(model, data, judge, folder, adapter, goal.epochs, goal.seed)
+        _run(bench, goal, retrained, count, stop, worker, lambda line: None)
+    except KeyboardInterrupt:
+        return
+
+
+def _tried(bench: Workbench) -> list[Trial]:
+    """Everything judged, one-shot first; numbers are unique over both."""
+    if not bench.measured:
+        raise RecpruneError("stopped before every part was measured; the same command goes on from there")
+    first, second = ([trial for trial, _ in _store(bench, r).trials(r)] for r in (False, True))
+    start = max((trial.number for trial in first), default=-1) + 1
+    return first + [replace(trial, number=trial.number + start) for trial in second]
+
+
+def _tidy(folder: Path, keep: Sequence[Trial]) -> None:
+    """Leave the artifacts of the best only."""
+    names = {Path(trial.folder).name for trial in keep}
+    for path in folder.iterdir():
+        if path.name not in names:
+            shutil.rmtree(path, ignore_errors=True)

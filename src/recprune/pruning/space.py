@@ -1,0 +1,136 @@
+"""What a search may do to a model: for each part a short ladder of choices, read off its axes and bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from recprune.pruning.budgets import Uniform
+from recprune.pruning.methods import Codebook, DropFields, DropRows, KeepTop, Quantize, Retrain
+from recprune.pruning.recipe import Recipe
+from recprune.pruning.step import Step
+from recprune.snapshot import Snapshot
+from recprune.weights import Param
+
+__all__ = ["Knob", "Space", "space_of"]
+
+Kind = Literal["keep", "code", "bits"]
+Settings = Mapping[str, int]
+"""The choice of each knob, by name; a knob that is not named stays at 0."""
+
+# The ladders. A new method is one line in one of them, from the mildest to the hardest.
+KEEPS = (0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05, 0.02)
+CODES: tuple[Callable[[str], Step], ...] = (
+    lambda target: Quantize(target, 8, "per_column"),
+    lambda target: Codebook(target, 10),
+    lambda target: Quantize(target, 4, "per_column"),
+    *(lambda target, bits=bits: Codebook(target, bits) for bits in (9, 8, 7, 6, 5, 4, 3, 2, 1)),
+)
+SMALL_CODES: tuple[Callable[[str], Step], ...] = (
+    lambda target: Quantize(target, 8, "per_column"),
+    lambda target: Quantize(target, 4, "per_column"),
+    lambda target: Quantize(target, 2, "per_column"),
+)
+LAYER_CODES: tuple[Callable[[str], Step], ...] = (
+    lambda target: Quantize(target, 8),
+    lambda target: Quantize(target, 4),
+    lambda target: Quantize(target, 3),
+    lambda target: Quantize(target, 2),
+)
+MATRIX_CODES: tuple[Callable[[str], Step], ...] = tuple(
+    lambda target, n=n, bits=bits: KeepTop(target, n, bits=bits)  # type: ignore[misc]
+    for n, bits in ((32, 5), (24, 5), (16, 5), (12, 5), (9, 5), (7, 5), (6, 4), (5, 4), (4, 4), (3, 4), (2, 4))
+)
+BITS = (14, 12, 10, 9, 8, 7, 6, 5, 4)
+_SMALL = 0.002  # share of all bytes below which tables are coded alike
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One choice. `part`: the parameter (or several, joined by commas) or the axis of ids that it is about.
+
+    `choices`: the first, None, leaves the part as it is. `keep`: which rows stay, the last choice dropping the whole block.
+    `code`: how values are stored. `bits`: of the hash of an id. `axis`: the ids of the rows, where there are any.
+    """
+
+    kind: Kind
+    part: str
+    choices: tuple[Step | int | None, ...]
+    axis: str = ""
+
+    @property
+    def name(self) -> str:
+        """Unique in a space."""
+        return f"{self.kind} {self.part}"
+
+
+@dataclass(frozen=True)
+class Space:
+    """Recipes that a search may try: one choice of each knob."""
+
+    knobs: tuple[Knob, ...]
+
+    def recipe(self, settings: Settings, retrain: int = 0) -> Recipe:
+        """The recipe: what goes goes first, then up to `retrain` epochs, then values are coded, then ids are hashed."""
+        chosen = {knob: knob.choices[settings.get(knob.name, 0)] for knob in self.knobs}
+        gone = {knob.part for knob, choice in chosen.items() if isinstance(choice, DropFields)}
+        keep = [c for k, c in chosen.items() if k.kind == "keep" and isinstance(c, Step)]
+        code = [c for k, c in chosen.items() if k.kind == "code" and isinstance(c, Step) and k.part not in gone]
+        bits = {knob.part: choice for knob, choice in chosen.items() if isinstance(choice, int)}
+        middle = [Retrain(epochs=retrain)] if retrain else []
+        return Recipe((*_together(keep), *middle, *_together(code)), bits or None)
+
+
+def space_of(snapshot: Snapshot) -> Space:
+    """The space of a model, read off its parameters: tables of ids, small tables, layers, square matrices, ids."""
+    knobs = list(_knobs(snapshot))
+    answers = snapshot.graph.items if snapshot.graph is not None else None
+    for axis in snapshot.ids:
+        if axis != answers:
+            knobs.append(Knob("bits", axis, (None, *BITS), axis))
+    return Space(tuple(knobs))
+
+
+def _knobs(snapshot: Snapshot) -> Iterator[Knob]:
+    weights = snapshot.weights
+    small, layers = [], []
+    for name, param in weights.items():
+        if len(param.shape) != 2:
+            continue
+        if param.axes[0] == param.axes[1] and param.protected:
+            yield Knob("code", name, _ladder(MATRIX_CODES, name))
+        elif not param.protected:
+            layers.append(name)
+        elif param.nbytes < _SMALL * weights.nbytes:
+            small.append(name)
+        else:
+            if param.axes[0] in snapshot.ids:
+                yield Knob("keep", name, (None, *_keeps(name, param)), param.axes[0])
+            yield Knob("code", name, _ladder(CODES, name), param.axes[0] if param.axes[0] in snapshot.ids else "")
+    for names, codes in ((small, SMALL_CODES), (layers, LAYER_CODES)):
+        if names:
+            yield Knob("code", ",".join(names), _ladder(codes, ",".join(names)))
+
+
+def _ladder(codes: Sequence[Callable[[str], Step]], target: str) -> tuple[Step | None, ...]:
+    return (None, *(code(target) for code in codes))
+
+
+def _keeps(name: str, param: Param) -> Iterator[Step]:
+    # Statistics that were counted from labels are ranked by reads alone: see `expected_loss`.
+    for importance in ("expected_loss", "popularity") if param.trained else ("popularity",):
+        yield from (DropRows(name, Uniform(keep), importance) for keep in KEEPS)
+    if param.axes[1]:
+        yield DropFields(tuple(param.axes[1].split("+")))
+
+
+def _together(steps: Sequence[Step]) -> list[Step]:
+    """Steps that differ in their target only as one; fields that go as one."""
+    fields = tuple(field for step in steps if isinstance(step, DropFields) for field in step.fields)
+    groups: dict[str, list[Any]] = {}
+    for step in steps:
+        if not isinstance(step, DropFields):
+            groups.setdefault(str(replace(step, target="").to_json()), []).append(step)  # type: ignore[call-arg]
+    merged = [replace(group[0], target=",".join(step.target for step in group)) for group in groups.values()]
+    return [*([DropFields(fields)] if fields else []), *merged]

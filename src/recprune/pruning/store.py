@@ -1,0 +1,171 @@
+"""Where a search keeps what it tried: a journal that several processes append to, on Optuna."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from recprune.errors import RecpruneError
+from recprune.evaluation import Interval
+from recprune.pruning.estimate import Tradeoff
+from recprune.pruning.recipe import Recipe
+from recprune.pruning.trials import Trial
+
+__all__ = ["Store", "alone"]
+
+KINDS = ("keep", "code", "bits")
+_FIRST = 24  # prices of the first frontier
+_TRUST = (0.2, 5.0)
+
+
+class Store:
+    """The trials of one search, by the name of what is searched: another model in the same file is another search.
+
+    `name`: of the study. Every method reads the file anew, so that all processes see the same.
+    """
+
+    def __init__(self, path: Path, name: str, tradeoff: Tradeoff) -> None:
+        try:
+            import optuna
+            from optuna.storages.journal import JournalFileBackend
+        except ImportError:
+            raise RecpruneError("searching needs Optuna: pip install 'recprune[search]'") from None
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._optuna, self.path, self.tradeoff = optuna, path, tradeoff
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+            self.study = optuna.create_study(
+                storage=storage, study_name=name, directions=["minimize", "minimize"], load_if_exists=True
+            )
+        except Exception as error:
+            raise RecpruneError(f"{path} is damaged: {' '.join(str(error).split())}; {_ADVICE}") from error
+
+    def enqueue(self, point: Mapping[str, float]) -> None:
+        """Try this point before anything that is proposed; parts that it does not name are trusted as measured."""
+        names = [*KINDS, *self.tradeoff.parts]
+        self.study.enqueue_trial({"price": point["price"], **{name: point.get(name, 1.0) for name in names}})
+
+    def ask(self, seed: tuple[int, ...], near: float | None = None) -> tuple[Any, dict[str, int]]:
+        """The next trial and its settings: of a point that is waiting, or that is proposed (TPE: Ozaki et al. 2022).
+
+        A point is a price of a byte, and how often the measured drops of each kind and part count. So every proposal is the
+        best for some view of what was measured, and what is learned is where that view was wrong. Every second proposal
+        has a price between half and twice `near`.
+        """
+        # A seed for each trial: a search that goes on after a kill does not propose what it proposed before.
+        number = len(self.study.get_trials(deepcopy=False))
+        mixed = int.from_bytes(_digest([*seed, number])[:4], "big")
+        prices = self.tradeoff.prices(_FIRST)
+        low, high = prices[0], max(prices[-1], prices[0] * 1.01)
+        self.study.sampler = self._optuna.samplers.TPESampler(n_startup_trials=_FIRST, seed=mixed)
+        if near is not None and number % 2 and not self.waiting():
+            # Only the price is given; everything else is proposed.
+            self.study.enqueue_trial({"price": min(max(near * 2.0 ** Random(mixed).uniform(-1, 1), low), high)})
+        trial = self.study.ask()
+        price = trial.suggest_float("price", low, high, log=True)
+        trust = {name: trial.suggest_float(name, *_TRUST, log=True) for name in (*KINDS, *self.tradeoff.parts)}
+        return trial, self.tradeoff.settings(price, trust)
+
+    def claim(self, trial: Any, recipe: Recipe) -> bool:
+        """Take a recipe; False where it was tried, or is being tried by another process."""
+        text = json.dumps(recipe.to_json(), sort_keys=True)
+        trial.set_user_attr("recipe", text)
+        mine = self.study.get_trials(deepcopy=False)
+        taken = [t for t in mine if t.number != trial.number and t.user_attrs.get("recipe") == text]
+        return not any("stopped" not in t.user_attrs and "repeated" not in t.user_attrs for t in taken)
+
+    def finish(self, trial: Any, values: tuple[float, float], found: Mapping[str, Any]) -> None:
+        """A trial that was judged: `values` are to be small."""
+        trial.set_user_attr("found", json.dumps(found))
+        self.study.tell(trial, values)
+
+    def fail(self, trial: Any, why: str, text: str = "") -> None:
+        """`why`: `error` (it cannot be done), `repeated`, or `stopped` (it will be tried again)."""
+        trial.set_user_attr(why, text)
+        self.study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
+
+    def recover(self) -> int:
+        """Put back what was running when a search was killed; gives how many. Only while no other search is at work."""
+        state = self._optuna.trial.TrialState
+        running = self.study.get_trials(deepcopy=False, states=[state.RUNNING])
+        for trial in running:
+            self.study._storage.set_trial_user_attr(trial._trial_id, "stopped", "killed")
+            self.study.tell(trial.number, state=state.FAIL)
+            if "price" in trial.params:
+                self.enqueue(trial.params)
+        return len(running)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was ever asked for."""
+        return not self.study.get_trials(deepcopy=False)
+
+    def waiting(self) -> bool:
+        """Whether settings are in line."""
+        return bool(self.study.get_trials(deepcopy=False, states=[self._optuna.trial.TrialState.WAITING]))
+
+    def done(self) -> int:
+        """Trials that were judged, or cannot be."""
+        complete = self._optuna.trial.TrialState.COMPLETE
+        listed = self.study.get_trials(deepcopy=False)
+        return sum(t.state == complete or "error" in t.user_attrs for t in listed)
+
+    def trials(self, retrained: bool) -> list[tuple[Trial, dict[str, float]]]:
+        """What was judged, with its point."""
+        complete = [self._optuna.trial.TrialState.COMPLETE]
+        result = []
+        for trial in self.study.get_trials(deepcopy=False, states=complete):
+            found = json.loads(trial.user_attrs["found"])
+            recipe = Recipe.from_json(json.loads(trial.user_attrs["recipe"]))
+            differences = {metric: Interval(**of) for metric, of in found["differences"].items()}
+            one = Trial(trial.number, recipe, found["disk_bytes"], differences, found["us"], found["folder"], retrained)
+            result.append((one, dict(trial.params)))
+        return result
+
+
+_ADVICE = "nothing was changed; what stands before the damage is whole, move the file away to search anew"
+
+
+def _digest(value: Any) -> bytes:
+    import hashlib
+
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).digest()
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold a journal for one search and its workers; a torn last line, of a kill in mid-write, is cut off.
+
+    Raises RecpruneError where another search holds it, and for a damaged line; the file is then left as it is.
+    """
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".held").open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RecpruneError(f"{path} is in use by another search; wait for it, or stop it") from None
+        # Whoever held Optuna's own lock on the file is gone, for this one is ours.
+        path.with_name(path.name + ".lock").unlink(missing_ok=True)
+        if path.exists():
+            _mend(path)
+        yield
+
+
+def _mend(path: Path) -> None:
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            json.loads(line)
+        except ValueError:
+            raise RecpruneError(f"{path} is damaged at line {number}; {_ADVICE}") from None
+    if len(whole) < len(content):
+        with path.open("r+b") as file:
+            file.truncate(len(whole))

@@ -1,0 +1,327 @@
+"""Searching a model whose best recipe is known by hand."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from recprune import Recipe, RecpruneError, RowJudge, compress, search
+from recprune.artifact import read
+from recprune.context import Context
+from recprune.evaluation import Gate, Interval, RowTruth
+from recprune.graph import Graph
+from recprune.pruning.estimate import Estimate, Tradeoff
+from recprune.pruning.methods import Codebook, DropFields, DropRows
+from recprune.pruning.space import Knob, Space, space_of
+from recprune.pruning.store import alone
+from recprune.pruning.trials import Trial, choose, family, frontier
+from recprune.snapshot import Snapshot
+from recprune.weights import Dense, Param, Weights
+from tests.small import like, next_item, op
+
+pytest.importorskip("optuna")
+
+AXES = ("book", "writer", "user")
+IDS = 400
+NAMES = np.array([f"{i * 2654435761 % 2**32:08x}" for i in range(IDS)])  # long ids, so that hashes are shorter
+
+
+WRITER = (np.random.default_rng(2).normal(size=IDS) * 3).astype(np.float32)
+
+
+class Handmade:
+    """A model that is its snapshot: 3 or -3 for the book, a fine number for its writer, and noise for the reader."""
+
+
+class Adapter:
+    def read(self, model):
+        rng = np.random.default_rng(0)
+        good = np.append(np.where(np.arange(IDS) % 2, 3.0, -3.0), 0).astype(np.float32)[:, None]
+        dull = (rng.normal(size=(IDS + 1, 1)) * 1e-4).astype(np.float32)
+        weights = Weights(
+            {
+                "book.bias": Param(("book", "book.bias"), Dense(good), (IDS,)),
+                "writer.bias": Param(
+                    ("writer", "writer.bias"), Dense(np.append(WRITER, np.float32(0))[:, None]), (IDS,)
+                ),
+                "user.bias": Param(("user", "user.bias"), Dense(dull), (IDS,)),
+            }
+        )
+        ops = (
+            *(op("lookup", f"{axis} rows", axis, vocabulary=axis) for axis in AXES),
+            *(op("take", f"{axis} bias", f"{axis} rows", params=(f"{axis}.bias",)) for axis in AXES),
+            op("add", "logit", *(f"{axis} bias" for axis in AXES)),
+            op("sigmoid", "score", "logit"),
+        )
+        return Snapshot(weights, Graph(AXES, ops, "score"), dict.fromkeys(AXES, NAMES))
+
+    def rebuild(self, model, weights):
+        return model
+
+    def check(self, model, weights, data):
+        pass
+
+    def context(self, model, data, seed, say):
+        return Context(dict.fromkeys(AXES, np.ones(IDS + 1)), seed=seed, say=say)
+
+
+def judge(rows=1200):
+    """Books of odd number and great writers are liked, whoever reads them."""
+    rng = np.random.default_rng(1)
+    row = {axis: rng.integers(IDS, size=rows) for axis in AXES}
+    liked = np.where(row["book"] % 2, 3.0, -3.0) + WRITER[row["writer"]] > 0
+    return RowJudge(RowTruth(liked.astype(int), row["user"]), {axis: NAMES[at] for axis, at in row.items()})
+
+
+def open_model():
+    return Handmade(), None, judge()
+
+
+def run(folder, **given):
+    given = {"max_drop": "auc:0.01", "trials": 24, "adapter": Adapter()} | given
+    return search(Handmade(), None, judge(), folder=folder, **given)
+
+
+def described(found):
+    return [(t.number, t.disk_bytes, t.recipe.to_json(), t.differences["auc"]) for t in found.trials]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search")
+    return folder, run(folder)
+
+
+def test_it_finds_the_recipe_that_is_best_by_hand(found):
+    folder, result = found
+    assert result.originals == {"auc": 1.0}
+    # Two values make the books: one bit a row loses nothing. The readers add nothing and go, ids and all.
+    book = [s for s in result.chosen.recipe.steps if isinstance(s, Codebook) and "book.bias" in s.target]
+    assert [step.bits for step in book] == [1]
+    assert DropFields(("user.bias",)) in result.chosen.recipe.steps
+    assert "user" not in (result.chosen.recipe.fingerprint or {})
+    # Neither books nor writers can go, and eight letters an id are more than any hash.
+    assert set(result.chosen.recipe.fingerprint) == {"book", "writer"}
+    assert -0.01 <= result.chosen.differences["auc"].value <= 0
+    assert (folder / result.chosen.folder / "manifest.json").exists()
+
+
+def test_what_lies_in_the_folder_is_what_the_recipe_gives(found):
+    folder, result = found
+    for trial in (result.chosen, *result.frontier):
+        fresh = compress(Handmade(), trial.recipe, adapter=Adapter())
+        stored = read(folder / trial.folder)
+        assert {n: p.nbytes for n, p in stored.weights.items()} == {
+            n: p.nbytes for n, p in fresh.artifact.weights.items()
+        }
+        np.testing.assert_array_equal(judge().predict(stored), judge().predict(fresh.artifact))
+
+
+def test_no_recipe_is_tried_twice_and_the_frontier_falls(found):
+    _, result = found
+    recipes = [json.dumps(t.recipe.to_json(), sort_keys=True) for t in result.trials]
+    assert len(set(recipes)) == len(recipes)
+    assert 12 <= len(recipes) <= 24
+    sizes = [t.disk_bytes for t in result.frontier]
+    assert sizes == sorted(sizes)
+
+
+def test_the_same_seed_gives_the_same_trials(found, tmp_path):
+    assert described(run(tmp_path)) == described(found[1])
+
+
+def test_it_goes_on_where_it_was(found, tmp_path):
+    first = run(tmp_path, trials=12)
+    after = run(tmp_path)
+    assert described(after)[: len(first.trials)] == described(first)
+    # Without more to try nothing is done again: the journal stays as it is.
+    before = (tmp_path / "trials.log").read_bytes()
+    again = run(tmp_path)
+    assert described(again) == described(after)
+    assert (tmp_path / "trials.log").read_bytes().startswith(before)
+
+
+def test_another_constraint_starts_from_what_is_known(found):
+    _, result = found
+    smaller = run(found[0], size=result.chosen.disk_bytes - 1, max_drop=None)
+    assert smaller.chosen.disk_bytes < result.chosen.disk_bytes
+    assert smaller.chosen.differences["auc"].value < -0.005
+
+
+def _killed(folder):
+    run(folder, trials=200)
+
+
+def test_a_kill_loses_no_finished_trial(tmp_path):
+    process = multiprocessing.get_context("spawn").Process(target=_killed, args=(tmp_path,))
+    process.start()
+    log = tmp_path / "trials.log"
+    for _ in range(600):
+        if log.exists() and log.read_bytes().count(b'"found"') >= 3:
+            break
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    finished = log.read_bytes().count(b'"found"')
+    assert finished >= 3
+    with log.open("ab") as file:
+        file.write(b'{"op_code": 9, "worker')  # a write that the kill cut short
+    after = run(tmp_path, trials=finished + 2)
+    recipes = [str(t.recipe) for t in after.trials]
+    assert finished <= len(recipes) <= finished + 2
+    assert len(set(recipes)) == len(recipes)
+
+
+def test_workers_share_the_store(tmp_path):
+    with pytest.raises(RecpruneError, match="need `reopen`"):
+        run(tmp_path, workers=2)
+    result = run(tmp_path, workers=2, reopen=open_model, trials=20)
+    recipes = [str(t.recipe) for t in result.trials]
+    assert len(set(recipes)) == len(recipes)
+    assert 10 <= len(recipes) <= 21
+
+
+def test_a_store_in_use_or_damaged_is_one_line(tmp_path):
+    path = tmp_path / "trials.log"
+    with alone(path), pytest.raises(RecpruneError, match="in use by another search"):
+        run(tmp_path)
+    tried = described(run(tmp_path, trials=4))
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:5], b"garbage\n", *lines[6:]]))
+    damaged = path.read_bytes()
+    with pytest.raises(RecpruneError, match="damaged at line 6"):
+        run(tmp_path, trials=4)
+    assert path.read_bytes() == damaged
+    path.write_bytes(whole)
+    assert described(run(tmp_path, trials=4)) == tried
+
+
+def test_a_constraint_out_of_reach_names_the_best_reachable(found):
+    with pytest.raises(
+        RecpruneError, match=r"^nothing that was tried fits into 10 bytes; the smallest has [\d,]+ \(auc"
+    ):
+        run(found[0], size=10)
+    with pytest.raises(RecpruneError, match="a search needs a constraint"):
+        run(found[0], max_drop=None)
+    with pytest.raises(RecpruneError, match="the search judges auc, not 'gauc'"):
+        run(found[0], max_drop="gauc:0.1")
+
+
+def test_a_model_that_no_artifact_can_score_is_named(tmp_path):
+    class Weightless(Adapter):
+        def read(self, model):
+            return Snapshot(super().read(model).weights)
+
+    with pytest.raises(RecpruneError, match="that of a Handmade holds weights only"):
+        run(tmp_path, adapter=Weightless())
+
+
+def test_a_time_limit_keeps_what_was_measured(tmp_path):
+    for _ in range(2):
+        with pytest.raises(RecpruneError, match=r"time limit ended before every part was measured \(0 of \d+\)"):
+            run(tmp_path, time_limit=0)
+
+
+def test_ctrl_c_keeps_what_was_tried(tmp_path):
+    said = []
+
+    def say(line):
+        said.append(line)
+        if line.startswith("trial"):
+            raise KeyboardInterrupt
+
+    assert len(run(tmp_path, say=say).trials) == 1
+    assert said[-1].startswith("stopped")
+
+
+def trial(number, size, value, error=0.0):
+    return Trial(number, Recipe(), size, {"auc": Interval(value, value - 1.96 * error, value + 1.96 * error)}, 1.0, "")
+
+
+def test_the_luckiest_is_not_taken_for_the_best():
+    signs, values = {"auc": 1.0}, {"auc": 0.7}
+    trials = [trial(0, 100, -0.0005, 0.0001), trial(1, 90, -0.0009, 0.0002), trial(2, 95, -0.0007, 0.0002)]
+    # 90 bytes lose .0009 and .0002 of doubt, which is more than .001; 95 bytes .0009.
+    assert choose(trials, values, signs, Gate.parse("auc:0.001")).number == 2
+    assert choose(trials, values, signs, Gate.parse("auc:0.2%")).number == 1  # .0014
+    # Where the doubt is more than half of what may be lost, half of it must be to spare: .0005 of .001 here.
+    assert (
+        choose(
+            [trial(0, 90, -0.0006, 0.002), trial(1, 95, -0.0004, 0.002)], values, signs, Gate.parse("auc:0.001")
+        ).number
+        == 1
+    )
+    assert choose(trials, values, signs, size=97).number == 2
+    with pytest.raises(
+        RecpruneError, match=r"nothing .* meets auc:0.0001 .* the nearest has 100 bytes and auc -0.0005"
+    ):
+        choose(trials, values, signs, Gate.parse("auc:0.0001"))
+    assert [t.number for t in frontier(trials, "auc")] == [1, 2, 0]
+    # 95 and 96 times are met by the same trial, which stands once.
+    found = family(trials, "auc", 1.0, 9_600, (95, 96, 100, 107))
+    assert {ratio: t.number for ratio, t in found.items()} == {95: 0, 100: 2}
+
+
+def test_the_space_names_every_part_once_and_gives_recipes():
+    space = space_of(like())
+    kinds = [(knob.kind, knob.part) for knob in space.knobs]
+    assert len(set(kinds)) == len(kinds)
+    assert ("keep", "user.factor") in kinds
+    assert ("code", "hidden.weight,out.weight") in kinds
+    assert ("keep", "age.factor") not in kinds  # numbers in buckets: no ids to drop
+    assert ("bits", "book") in kinds
+    hardest = {knob.name: len(knob.choices) - 1 for knob in space.knobs}
+    recipe = space.recipe({name: n for name, n in hardest.items() if name != "keep book.factor"}, retrain=2)
+    verbs = [step.verb for step in recipe.steps]
+    assert verbs[0] == "drop_fields"
+    assert verbs.index("retrain") == 1
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    # What is dropped is not coded.
+    assert not any("user.factor" in getattr(step, "target", "") for step in recipe.steps)
+    assert space.recipe({}) == Recipe()
+    (matrix,) = (knob for knob in space_of(next_item()).knobs if knob.part == "similar")
+    assert matrix.choices[1].verb == "keep_top"
+    assert not [knob for knob in space_of(next_item()).knobs if knob.kind == "bits"]  # the answers are ids
+
+
+def test_what_was_measured_is_believed_half():
+    knobs = tuple(Knob("code", name, (None, Codebook(name, 1))) for name in "ab")
+    size = ([1, 1], [0.0, 0.0], [1.0, 1.0])
+    estimates = {"code a": Estimate([0.0, 0.3], [0.0, 3.0], *size), "code b": Estimate([0.0, -0.1], [0.0, 1.0], *size)}
+    drops = Tradeoff(Space(knobs), estimates, Context()).drops
+    # A move of 4 costs .3 - .1, .05 each. b seems to do good, which nobody believes: half of .05 for its move of 1.
+    assert drops["code a"].tolist() == pytest.approx([0, (0.3 + 3 * 0.05) / 2])
+    assert drops["code b"].tolist() == pytest.approx([0, 0.05 / 2])
+
+
+def test_the_sweep_spends_bytes_where_they_save_most():
+    # One bit of loss a byte saved in a, ten in b: a goes first, and rows of one axis share the ids.
+    drop = DropRows("a", {"uniform": 0.5})
+    space = Space((Knob("code", "a", (None, Codebook("a", 1))), Knob("code", "b", (None, Codebook("b", 1)))))
+    estimates = {
+        "code a": Estimate([0.0, 0.1], [0.0, 0.0], [10, 10], [0.0, 0.0], [10.0, 1.0]),
+        "code b": Estimate([0.0, 1.0], [0.0, 0.0], [10, 10], [0.0, 0.0], [10.0, 1.0]),
+    }
+    tradeoff = Tradeoff(space, estimates, Context())
+    assert [tradeoff.settings(price, {}) for price in tradeoff.prices(3)] == [
+        {"code a": 0, "code b": 0},
+        {"code a": 1, "code b": 0},
+        {"code a": 1, "code b": 1},
+    ]
+    # Dropping half of one table frees no id while the other keeps its rows: 20 bytes of ids go only with both.
+    knobs = [Knob("keep", n, (None, drop), "x") for n in "ab"] + [Knob("code", n, (None,), "x") for n in "ab"]
+    space = Space((*knobs, Knob("bits", "x", (None,))))
+    part = Estimate([0.0, 0.1], [0.0, 0.0], [10, 5], [0.0, 0.0], [0.0, 0.0])
+    code = Estimate([0.0], [0.0], [10], [0.0], [1.0])
+    ids = Estimate([0.0], [0.0], [10], [0.0], [4.0])
+    estimates = {"keep a": part, "keep b": part, "code a": code, "code b": code, "bits x": ids}
+    tradeoff = Tradeoff(space, estimates, Context({"x": np.ones(11)}))
+    chosen = [tradeoff.settings(price, {}) for price in tradeoff.prices(4)]
+    assert [(s["keep a"], s["keep b"]) for s in chosen] == [(0, 0), (1, 1)]
+    # Both together save 5 rows of 1, 1 and 4 bytes for .2: worth it from a price of .2 / 30, or half where trusted half.
+    assert [tradeoff.settings(0.2 / 31, {"x": trust})["keep a"] for trust in (1.0, 0.5)] == [0, 1]
