@@ -11,10 +11,11 @@ from recprune.pruning.choices import Choices
 
 def test_by_hand():
     both = Choices.of([100, 50, 10], [0.0, 1.0, 9.0]) + Choices.of([80, 20], [0.0, 2.0]) + Choices.fixed(5)
-    assert both.best(185).tolist() == [0, 0]
-    assert both.best(184).tolist() == [1, 0]  # 130 bytes lose 1; dropping 80 to 20 would lose 2
-    assert both.best(125).tolist() == [0, 1]
-    assert both.best(35).tolist() == [2, 1]
+    assert both.best(185)[1].tolist() == [0, 0]
+    assert both.best(184)[1].tolist() == [1, 0]  # 130 bytes lose 1; dropping 80 to 20 would lose 2
+    assert both.best(125)[1].tolist() == [0, 1]
+    size, picks = both.best(35)
+    assert (size, picks.tolist()) == (35, [2, 1])
     assert both.best(34) is None
     assert int(both.bytes[0]) == 35
 
@@ -36,12 +37,12 @@ def test_nothing_that_fits_loses_less(parts, limit):
     fitting = [
         sum(loss for _, loss in pick) for pick in itertools.product(*parts) if sum(size for size, _ in pick) <= limit
     ]
-    best = total.best(limit)
-    if best is None:
+    found = total.best(limit)
+    if found is None:
         assert not fitting
         return
-    chosen = [part[i] for part, i in zip(parts, best, strict=True)]
-    assert sum(size for size, _ in chosen) <= limit
+    chosen = [part[i] for part, i in zip(parts, found[1], strict=True)]
+    assert sum(size for size, _ in chosen) == found[0] <= limit
     assert sum(loss for _, loss in chosen) == min(fitting)
 
 

@@ -252,7 +252,7 @@ class _Trainer:
         """Weights stored as before, with the values of the epoch that was best on validation (or those given)."""
         smaller = self.adapter.rebuild(self.model, weights)
         for table in smaller.tables.values():
-            table.centred = True  # type: ignore[assignment]
+            table.centred = settings.get("sparsity") is not None  # type: ignore[assignment]
         features = self.model.features
         targets = soft_targets(self.data.train["rating"].to_numpy(), features.settings.liked, 0.5)
         if settings["distill"]:

@@ -24,8 +24,9 @@ class Choices:
 
     >>> table = Choices.of([100, 50, 10], [0.0, 1.0, 9.0])
     >>> both = table + Choices.of([80, 20], [0.0, 2.0])
-    >>> both.best(120).tolist(), int(both.bytes[0])
-    ([0, 1], 30)
+    >>> size, picks = both.best(120)
+    >>> size, picks.tolist(), int(both.bytes[0])
+    (120, [0, 1], 30)
     """
 
     bytes: Counts
@@ -56,10 +57,10 @@ class Choices:
         kept = _best_of(size, loss)
         return Choices(size[kept], loss[kept], np.concatenate([self.picks, other.picks])[kept])
 
-    def best(self, limit: int) -> Counts | None:
-        """What to pick for each part so that all fit into `limit` bytes with the least loss; None where nothing fits."""
+    def best(self, limit: int) -> tuple[int, Counts] | None:
+        """The bytes, and what to pick for each part, of the least loss that fits into `limit`; None where nothing fits."""
         fits = np.flatnonzero(self.bytes <= limit)
-        return self.picks[fits[-1]] if len(fits) else None
+        return (int(self.bytes[fits[-1]]), self.picks[fits[-1]]) if len(fits) else None
 
 
 def _best_of(size: Counts, loss: npt.NDArray[np.float64]) -> Counts:

@@ -60,21 +60,20 @@ class FitBytes(Step):
         total = Choices.fixed(sum(now.values()) - sum(group.whole for group in groups))
         for group in groups:
             total = total + group.choices
-        limit = self.bytes
-        for _ in range(8):
-            picks = total.best(limit)
-            if picks is None:
-                break
+        limit, missed = self.bytes, 0
+        while (found := total.best(limit)) is not None:
+            size, picks = found
             fitted = weights
             for group in groups:
                 mine, picks = np.split(picks, [group.choices.picks.shape[1]])
                 fitted = group.store(fitted, mine)
-            over = sum(_parts(fitted, context).values()) - self.bytes
-            if over <= 0:
+            whole = sum(_parts(fitted, context).values())
+            if whole <= self.bytes:
                 return fitted
-            limit -= over
-        # What the estimates missed (vocabularies, a longer manifest) is missing from the smallest too.
-        least = int(total.bytes[0]) + self.bytes - limit
+            # The estimates miss what the manifest grows by, and vary with the hashes of ids.
+            missed = whole - size
+            limit = size - (whole - self.bytes)
+        least = int(total.bytes[0]) + max(missed, 0)
         raise RecpruneError(f"{self.bytes:,} bytes cannot be met: the smallest reachable is about {least:,}")
 
     def describe(self) -> str:
