@@ -24,14 +24,16 @@ COLOURS = (
 
 SHORT = """## What falls short
 
-- `like`, with statistics: nine times smaller within .001, not forty. Half a million pairs (reader x author, reader x publisher) are
-  worth .013 of AUC, and their ids alone are 0.7 MB at 9 bits. Tried beside what is shipped: rows dropped by expected loss (it lets
-  the labels choose which training rows see their statistic, and retraining learns that), 4 and 8 bits for each column, 4 to 12 bits
-  for each row, hashes of 5 to 12 bits, fields and columns dropped, with and without distillation.
+- `like`, with statistics: nine times smaller within .001, not forty. Half a million pairs (reader x author, reader x
+  publisher) are worth .013 of AUC, and their ids alone are 0.7 MB at 9 bits. Tried beside what is shipped: rows
+  dropped by expected loss (it lets the labels choose which training rows see their statistic, and retraining learns
+  that), 4 and 8 bits for each column, 4 to 12 bits for each row, hashes of 5 to 12 bits, fields and columns dropped,
+  with and without distillation.
 - Rare books and unknown readers pay more than others in `like`: -.0030 and -.0035 where all lose -.0008.
-- `next book`: 61 % of the held-out books have fewer than ten readers and count as misses of every model here; tail recall is 0 for
-  the original and all that is made of it.
-- One request is answered more slowly by the small `like` artifacts than by the original; loading and batches of lists are faster.
+- `next book`: 61 % of the held-out books have fewer than ten readers and count as misses of every model here; tail
+  recall is 0 for the original and all that is made of it.
+- One request is answered more slowly by the small `like` artifacts than by the original; loading and batches of lists
+  are faster.
 """
 
 
