@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
 from recprune.context import Context
 from recprune.errors import RecpruneError, unknown
-from recprune.weights import Weights
+from recprune.weights import Encoding, Param, Weights
 
-__all__ = ["Step"]
+__all__ = ["MATRICES", "TABLES", "Actable", "Step", "read_tables"]
+
+
+@dataclass(frozen=True)
+class Actable:
+    """Parameters that a step can act on: their name in errors, what others lack, and the test."""
+
+    which: str
+    why: str
+    fits: Callable[[Param], bool]
+
+
+MATRICES = Actable("matrices", "it is no matrix", lambda param: len(param.shape) == 2)
+TABLES = Actable("tables", "it is no table", lambda param: len(param.shape) == 2)
+
+
+def read_tables(context: Context) -> Actable:
+    """Tables whose reads were counted."""
+    return Actable(
+        "such tables",
+        "it is no table whose reads were counted",
+        lambda param: len(param.shape) == 2 and param.axes[0] in context.popularity,
+    )
 
 
 @dataclass(frozen=True)
@@ -32,6 +54,21 @@ class Step:
     def __call__(self, weights: Weights, context: Context) -> Weights:
         """The smaller weights. Raises RecpruneError for a target that it cannot act on."""
         raise NotImplementedError
+
+    def each(self, weights: Weights, change: Callable[[Param], Encoding], on: Actable | None = None) -> Weights:
+        """The weights with every parameter that `target` matches stored as `change` gives it.
+
+        Raises RecpruneError that names the step and the parameter, and for one that is not among `on` those that are.
+        """
+        assert hasattr(self, "target")
+        for name in weights.match(self.target):
+            if on is not None and not on.fits(weights[name]):
+                raise weights.cannot(self.verb, name, on.why, on.which, on.fits)
+            try:
+                weights = weights.replace(name, change(weights[name]))
+            except RecpruneError as error:
+                raise RecpruneError(f"{self.verb} cannot act on {name!r}: {error}") from error
+        return weights
 
     def touches(self, weights: Weights) -> list[str]:
         """Names of the parameters that the step acts on; by default those that its `target` matches."""

@@ -35,12 +35,7 @@ class Cast(Step):
 
     def __call__(self, weights: Weights, context: Context) -> Weights:
         """Round the innermost values of whatever the parameter is stored as."""
-        for name in weights.match(self.target):
-            try:
-                weights = weights.replace(name, weights[name].value.map_dense(self._half))
-            except RecpruneError as error:
-                raise RecpruneError(f"cast cannot act on {name!r}: {error}") from error
-        return weights
+        return self.each(weights, lambda param: param.value.map_dense(self._half))
 
     def _half(self, value: Encoding) -> Encoding:
         if not isinstance(value, Dense) or value.values.dtype != np.float32:

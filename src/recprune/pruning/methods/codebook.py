@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from recprune.context import Context
 from recprune.errors import RecpruneError
-from recprune.pruning.step import Step
+from recprune.pruning.step import TABLES, Step
 from recprune.weights import Codebook as Book
-from recprune.weights import Columns, Encoding, Rows, Weights, codebook_bits
+from recprune.weights import Columns, Encoding, Param, Rows, Weights, codebook_bits
 
 __all__ = ["Codebook"]
 
@@ -25,8 +25,8 @@ class Codebook(Step):
     smaller: the book itself costs 2**bits words.
 
     `parts`: divide the columns into so many groups (at most one a column) with a book of its own each, `parts * bits`
-    bits a row: product quantization (Jégou et al. 2011). It pays on wide tables, for which a single book of as many bits
-    would be too large; on tables of eight columns a single book of fewer bits was better.
+    bits a row: product quantization (Jégou et al. 2011). For wide tables, for which a single book of as many bits would be
+    too large.
     """
 
     verb: ClassVar[str] = "codebook"
@@ -42,16 +42,11 @@ class Codebook(Step):
 
     def __call__(self, weights: Weights, context: Context) -> Weights:
         """Fit the books of each table; kept rows stay the kept ones."""
-        for name in weights.match(self.target):
-            param = weights[name]
-            if len(param.shape) != 2:
-                raise weights.cannot(self.verb, name, "it is no table", "tables", lambda p: len(p.shape) == 2)
-            shares = context.shares(param.axes[0], param.shape[0])
-            try:
-                weights = weights.replace(name, self._smaller(param.value, shares))
-            except RecpruneError as error:
-                raise RecpruneError(f"{name!r}: {error}") from error
-        return weights
+
+        def smaller(param: Param) -> Encoding:
+            return self._smaller(param.value, context.shares(param.axes[0], param.shape[0]))
+
+        return self.each(weights, smaller, TABLES)
 
     def _smaller(self, value: Encoding, shares: npt.NDArray[np.float64]) -> Encoding:
         if isinstance(value, Rows):

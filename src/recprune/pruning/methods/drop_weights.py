@@ -10,7 +10,7 @@ import numpy as np
 
 from recprune.context import Context
 from recprune.errors import RecpruneError
-from recprune.pruning.step import Step
+from recprune.pruning.step import MATRICES, Step
 from recprune.weights import Encoding, Sparse, Weights
 
 __all__ = ["DropWeights"]
@@ -24,8 +24,7 @@ class DropWeights(Step):
 
     Plain magnitude pruning (Han et al. 2015), within each target. What is stored is what counts: the place of a value
     costs about as much as an 8-bit code, which is how the value itself is stored, so halving the values does not halve the
-    bytes; a matrix that would not get smaller is left as it is, with all its values. For tables whose rows were counted
-    `drop_rows` and `codebook` are several times better at the same bytes.
+    bytes; a matrix that would not get smaller is left as it is, with all its values.
     """
 
     verb: ClassVar[str] = "drop_weights"
@@ -39,11 +38,7 @@ class DropWeights(Step):
 
     def __call__(self, weights: Weights, context: Context) -> Weights:
         """Act on what the targets store: kept rows stay the kept ones, both factors of a product are matrices."""
-        for name in weights.match(self.target):
-            if len(weights[name].shape) != 2:
-                raise weights.cannot(self.verb, name, "it is no matrix", "matrices", lambda p: len(p.shape) == 2)
-            weights = weights.replace(name, weights[name].value.map_dense(self._smaller))
-        return weights
+        return self.each(weights, lambda param: param.value.map_dense(self._smaller), MATRICES)
 
     def _smaller(self, value: Encoding) -> Encoding:
         array = value.decode()

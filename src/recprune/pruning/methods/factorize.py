@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from recprune.context import Context
 from recprune.errors import RecpruneError
-from recprune.pruning.step import Step
-from recprune.weights import Encoding, LowRank, Rows, Weights, directions
+from recprune.pruning.step import MATRICES, Step
+from recprune.weights import Encoding, LowRank, Param, Rows, Weights, directions
 
 __all__ = ["Factorize"]
 
@@ -49,16 +49,11 @@ class Factorize(Step):
 
     def __call__(self, weights: Weights, context: Context) -> Weights:
         """Factorize what the targets store; kept rows stay the kept ones."""
-        for name in weights.match(self.target):
-            param = weights[name]
-            if len(param.shape) != 2:
-                raise weights.cannot(self.verb, name, "it is no matrix", "matrices", lambda p: len(p.shape) == 2)
-            shares = context.shares(param.axes[0], param.shape[0])
-            try:
-                weights = weights.replace(name, self._factorize(param.value, shares))
-            except RecpruneError as error:
-                raise RecpruneError(f"factorize cannot act on {name!r}: {error}") from error
-        return weights
+
+        def factorized(param: Param) -> Encoding:
+            return self._factorize(param.value, context.shares(param.axes[0], param.shape[0]))
+
+        return self.each(weights, factorized, MATRICES)
 
     def _factorize(self, value: Encoding, shares: npt.NDArray[Any]) -> Encoding:
         if isinstance(value, Rows):

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from recprune.context import Context
 from recprune.errors import RecpruneError, unknown
-from recprune.pruning.step import Step
-from recprune.weights import Codebook, Encoding, LowRank, Quantized, Rows, Stacked, Weights, codebook_bits
+from recprune.pruning.step import Step, read_tables
+from recprune.weights import Codebook, Encoding, LowRank, Param, Quantized, Rows, Stacked, Weights, codebook_bits
 from recprune.weights.quantized import check_settings
 
 __all__ = ["Mixed"]
@@ -66,19 +66,11 @@ class Mixed(Step):
 
     def __call__(self, weights: Weights, context: Context) -> Weights:
         """Rank by reads, divide, encode; kept rows stay the kept ones."""
-        for name in weights.match(self.target):
-            param = weights[name]
-            if len(param.shape) != 2 or param.axes[0] not in context.popularity:
-                why = "it is no table whose reads were counted"
-                raise weights.cannot(
-                    self.verb, name, why, "such tables", lambda p: len(p.shape) == 2 and p.axes[0] in context.popularity
-                )
-            reads = context.reads(param.axes[0], param.shape[0])
-            try:
-                weights = weights.replace(name, self._smaller(param.value, reads))
-            except RecpruneError as error:
-                raise RecpruneError(f"{name!r}: {error}") from error
-        return weights
+
+        def smaller(param: Param) -> Encoding:
+            return self._smaller(param.value, context.reads(param.axes[0], param.shape[0]))
+
+        return self.each(weights, smaller, read_tables(context))
 
     def _smaller(self, value: Encoding, reads: npt.NDArray[np.float64]) -> Encoding:
         if isinstance(value, Rows):

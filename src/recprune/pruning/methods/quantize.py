@@ -39,12 +39,7 @@ class Quantize(Step):
 
     def __call__(self, weights: Weights, context: Context) -> Weights:
         """Quantize the innermost values of whatever the parameter is stored as."""
-        for name in weights.match(self.target):
-            try:
-                weights = weights.replace(name, weights[name].value.map_dense(self._smaller))
-            except RecpruneError as error:
-                raise RecpruneError(f"{name!r}: {error}") from error
-        return weights
+        return self.each(weights, lambda param: param.value.map_dense(self._smaller))
 
     def _smaller(self, value: Encoding) -> Encoding:
         if not value.shape:

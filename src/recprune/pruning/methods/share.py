@@ -12,8 +12,8 @@ import numpy.typing as npt
 from recprune.bits import mix64, pack
 from recprune.context import Context
 from recprune.errors import RecpruneError, unknown
-from recprune.pruning.step import Step
-from recprune.weights import Codebook, Columns, Encoding, Rows, Stacked, Weights
+from recprune.pruning.step import Step, read_tables
+from recprune.weights import Codebook, Columns, Encoding, Param, Rows, Stacked, Weights
 
 __all__ = ["Share"]
 
@@ -29,8 +29,8 @@ class Share(Step):
     second half by those with the same remainder, so that no two rows are alike (compositional, by concatenation: Shi et
     al. 2020). A shared row is the mean of its readers weighted by reads, which has the least squared error.
 
-    An artifact renumbers rows, so which row reads which is stored. `codebook` stores as much and chooses it: on the book
-    models it was far better at the same bytes. This step is here to be compared with.
+    An artifact renumbers rows, so which row reads which is stored. `codebook` stores as much and chooses it: this step is
+    here to be compared with.
     """
 
     verb: ClassVar[str] = "share"
@@ -50,20 +50,13 @@ class Share(Step):
 
     def __call__(self, weights: Weights, context: Context) -> Weights:
         """Rank by reads, share the rest; kept and protected rows stay their own."""
-        for name in weights.match(self.target):
-            param = weights[name]
-            if len(param.shape) != 2 or param.axes[0] not in context.popularity:
-                why = "it is no table whose reads were counted"
-                raise weights.cannot(
-                    self.verb, name, why, "such tables", lambda p: len(p.shape) == 2 and p.axes[0] in context.popularity
-                )
+
+        def smaller(param: Param) -> Encoding:
             reads = context.reads(param.axes[0], param.shape[0]).copy()
             reads[list(param.protected)] = np.inf
-            try:
-                weights = weights.replace(name, self._smaller(param.value, reads))
-            except RecpruneError as error:
-                raise RecpruneError(f"{name!r}: {error}") from error
-        return weights
+            return self._smaller(param.value, reads)
+
+        return self.each(weights, smaller, read_tables(context))
 
     def _smaller(self, value: Encoding, reads: npt.NDArray[np.float64]) -> Encoding:
         if isinstance(value, Rows):
