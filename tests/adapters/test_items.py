@@ -7,7 +7,7 @@ from recprune import Recipe, RecpruneError, compress
 from recprune.artifact import read
 from recprune.data import read_log
 from recprune.recommenders.ease import ItemItem
-from recprune.recommenders.next_book import next_book_data
+from recprune.recommenders.next_item_data import next_item_data
 from recprune.runtime import Scorer
 from recprune.runtime.topk import top_k
 from tests.pipeline.toy import write_log
@@ -15,7 +15,7 @@ from tests.pipeline.toy import write_log
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return next_book_data(read_log(write_log(tmp_path_factory.mktemp("log"))), min_reads=3)
+    return next_item_data(read_log(write_log(tmp_path_factory.mktemp("log"))), min_reads=3)
 
 
 @pytest.fixture(scope="module")
@@ -58,5 +58,5 @@ def test_a_smaller_matrix_is_smaller_and_the_model_is_left_alone(model, data):
 def test_refits_need_the_data(model):
     with pytest.raises(RecpruneError, match="needs the item products of the training data"):
         compress(model, Recipe.from_json({"steps": STEPS["pairs"]}))
-    with pytest.raises(RecpruneError, match="is a NextBookData, got list"):
+    with pytest.raises(RecpruneError, match="is a NextItemData, got list"):
         compress(model, Recipe(), [])

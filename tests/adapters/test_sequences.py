@@ -8,7 +8,7 @@ from recprune import Recipe, RecpruneError, compress
 from recprune.adapters import adapter_for
 from recprune.artifact import read
 from recprune.pruning.compress import pack
-from recprune.recommenders.next_book import NextBookData
+from recprune.recommenders.next_item_data import NextItemData
 from recprune.recommenders.sasrec import SasRec
 from recprune.recommenders.two_tower import TwoTower
 from recprune.runtime import Scorer
@@ -49,7 +49,7 @@ def data():
     relevant = {"valid": [items[10:12] for items in whole], "test": [items[12:] for items in whole]}
     counts = np.bincount(np.concatenate(histories), minlength=N)
     users = np.array([f"u{i}" for i in range(60)])
-    return NextBookData(users, IDS, N, counts, user_items, relevant, histories, histories, True)
+    return NextItemData(users, IDS, N, counts, user_items, relevant, histories, histories, True)
 
 
 def shipped(model, weights=None):
@@ -228,7 +228,7 @@ def test_reads_and_other_data(model, data):
     if isinstance(model, SasRec):
         # Sixty histories of ten items fill all six places.
         assert context.popularity["place"].tolist() == [60] * 6 + [0]
-    with pytest.raises(RecpruneError, match="is a NextBookData, got list"):
+    with pytest.raises(RecpruneError, match="is a NextItemData, got list"):
         compress(model, Recipe(), [])
 
 

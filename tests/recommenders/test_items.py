@@ -8,7 +8,7 @@ from recprune.data.log import Log
 from recprune.errors import RecpruneError
 from recprune.recommenders import ease
 from recprune.recommenders.item_peers import implicit_als, item_cosine, linear, popularity, ranked_lists
-from recprune.recommenders.next_book import item_snapshot, next_book_data, with_unknown
+from recprune.recommenders.next_item_data import item_snapshot, next_item_data, with_unknown
 from recprune.runtime.reference import execute
 from recprune.vocabulary import ExactVocabulary
 from recprune.weights import Dense
@@ -102,7 +102,7 @@ def log(rows):
 def test_next_book_holds_out_half_and_half_and_leaks_nothing():
     rows = [(f"u{u:02}", f"i{i:02}") for u in range(40) for i in range(25) if (u * 7 + i * 3) % 5 < 2 + u % 2]
     rows += [("short", "i00"), ("short", "i01")]
-    data = next_book_data(log(rows), min_reads=8)
+    data = next_item_data(log(rows), min_reads=8)
     assert "short" not in data.users.tolist()
     assert sorted(data.items.tolist()) == sorted({item for _, item in rows})
     assert (data.counts[: data.catalogue] >= 8).all()
@@ -123,14 +123,14 @@ def test_next_book_holds_out_half_and_half_and_leaks_nothing():
     assert all(len(items) for items in held_out)
     assert len(judged) == sum(len(items) > 0 for items in data.relevant["test"])
     with pytest.raises(RecpruneError, match="lower min_reads"):
-        next_book_data(log(rows), min_reads=1000)
+        next_item_data(log(rows), min_reads=1000)
 
 
 def test_where_there_are_times_the_latest_is_held_out_and_the_test_knows_what_came_before():
     # Each of 20 users takes i0 to i9 in this order; the rows lie the other way round.
     rows = [(f"u{u:02}", f"i{i}") for i in range(9, -1, -1) for u in range(20)]
     frame = log(rows).interactions.with_columns(time=pl.Series([int(item[1:]) for _, item in rows]))
-    data = next_book_data(Log("made", frame, licence="ours"), min_reads=20)
+    data = next_item_data(Log("made", frame, licence="ours"), min_reads=20)
     assert data.timed
     assert data.items.tolist() == [f"i{i}" for i in range(10)]
     assert data.catalogue == 8
@@ -145,7 +145,7 @@ def test_where_there_are_times_the_latest_is_held_out_and_the_test_knows_what_ca
         {"user": [f"v{u}" for u in range(40) for _ in range(5)], "item": ["i8", "i0", "i1", "i2", "i3"] * 40}
     )
     more = more.with_columns(rating=pl.lit(0.0, pl.Float32), time=pl.Series([0, 1, 2, 3, 4] * 40))
-    data = next_book_data(Log("made", pl.concat([frame, more]), licence="ours"), min_reads=20)
+    data = next_item_data(Log("made", pl.concat([frame, more]), licence="ours"), min_reads=20)
     assert data.before("test")[0].tolist() == list(range(9))
     assert data.before("valid")[0].tolist() == list(range(8))
 

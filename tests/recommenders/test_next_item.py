@@ -6,8 +6,8 @@ import torch
 from torch.nn import functional as F
 
 from recprune.errors import RecpruneError
-from recprune.recommenders.next_book import NextBookData
 from recprune.recommenders.next_item import Windows, held_out, next_item_loss, train_next_item
+from recprune.recommenders.next_item_data import NextItemData
 from recprune.recommenders.sasrec import Norm, SasRec
 from recprune.recommenders.sequences import padded
 from recprune.recommenders.two_tower import TwoTower
@@ -19,7 +19,7 @@ def data(histories, valid):
     arrays = [np.array(h, np.int64) for h in histories]
     held = [np.array(h, np.int64) for h in valid]
     counts = np.bincount(np.concatenate(arrays), minlength=10)
-    return NextBookData(np.arange(len(arrays)), IDS, 9, counts, None, {"valid": held}, arrays, arrays, True)
+    return NextItemData(np.arange(len(arrays)), IDS, 9, counts, None, {"valid": held}, arrays, arrays, True)
 
 
 def test_histories_are_padded_in_front():

@@ -11,7 +11,7 @@ from recprune.pruning.compress import plan
 from recprune.pruning.methods import Sparsify
 from recprune.recovery.finetune import finetune
 from recprune.recovery.shrink import _Thresholds
-from recprune.recovery.sparsity import PENALTIES, Part, Sparsity, Units
+from recprune.recovery.sparsity import PENALTIES, Part, Pool, Sparsity
 from recprune.weights import Rows, Sparse
 from tests.recovery.test_finetune import Scores, toward
 
@@ -19,7 +19,7 @@ from tests.recovery.test_finetune import Scores, toward
 def units_of_rows(rows=8, anchor=7, reads=None):
     number = np.where(np.arange(rows) == anchor, -1, np.cumsum(np.arange(rows) != anchor) - 1)
     part = Part("table.weight", 0, number, np.ones(rows) if reads is None else reads, anchor)
-    return Units((part,), rows - 1)
+    return Pool((part,), rows - 1)
 
 
 def test_the_schedule_by_hand():
@@ -57,9 +57,7 @@ def test_norms_count_entries_as_often_as_they_are_read():
     assert np.array_equal(scaled[2], table[2])
     np.testing.assert_allclose(scaled[1], [3.1, 4.1], rtol=1e-6)
     # Units across two parameters: columns of a table and the bias that goes with them.
-    both = Units(
-        (Part("a", 1, np.array([0, -1, 1]), np.array([1.0, 3])), Part("b", 0, np.array([1, 0]), np.ones(1))), 2
-    )
+    both = Pool((Part("a", 1, np.array([0, -1, 1]), np.array([1.0, 3])), Part("b", 0, np.array([1, 0]), np.ones(1))), 2)
     arrays = {"a": np.array([[1, 9, 2], [1, 9, 2]], np.float32), "b": np.array([3, 2], np.float32)}
     assert both.norms(arrays).tolist() == [np.sqrt(1 + 3 + 4), np.sqrt(4 + 12 + 9)]
     assert both.scaled(arrays, np.array([0.0, 2.0]))["a"].tolist() == [[0, 9, 4], [0, 9, 4]]

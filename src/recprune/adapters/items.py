@@ -11,7 +11,7 @@ import numpy as np
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.recommenders.ease import ItemItem, gram
-from recprune.recommenders.next_book import NextBookData, item_snapshot, with_unknown
+from recprune.recommenders.next_item_data import NextItemData, item_snapshot, with_unknown
 from recprune.snapshot import Snapshot
 from recprune.weights import Weights
 
@@ -30,12 +30,12 @@ class ItemAdapter:
         shares = weights["popularity"].value.decode()[: len(model.ids)].reshape(-1)
         return replace(model, item_weights=weights["item_weights"].value, shares=shares)
 
-    def context(self, model: ItemItem, data: NextBookData | None, seed: int, say: Callable[[str], None]) -> Context:
+    def context(self, model: ItemItem, data: NextItemData | None, seed: int, say: Callable[[str], None]) -> Context:
         """Readers of each item, and with data the products of items that refits need."""
         if data is None:
             return Context(seed=seed, say=say)
-        if not isinstance(data, NextBookData):
-            raise RecpruneError(f"the data of this model is a NextBookData, got {type(data).__name__}")
+        if not isinstance(data, NextItemData):
+            raise RecpruneError(f"the data of this model is a NextItemData, got {type(data).__name__}")
         counts = np.append(data.counts[: data.catalogue], 0)
         return Context({"item": counts}, gram=gram(with_unknown(data.user_items)), seed=seed, say=say)
 

@@ -18,8 +18,8 @@ from recprune.adapters.torch import TorchAdapter
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
-from recprune.recommenders.next_book import NextBookData
 from recprune.recommenders.next_item import Batch, Windows, held_out, next_item_loss
+from recprune.recommenders.next_item_data import NextItemData
 from recprune.recommenders.sasrec import Block, SasRec
 from recprune.recommenders.sequences import SequenceModel
 from recprune.recovery.finetune import finetune
@@ -66,13 +66,13 @@ class SequenceAdapter:
         """Nothing to check: the axes are the adapter's own, and its tests compare cut with zeroed models."""
 
     def context(
-        self, model: SequenceModel, data: NextBookData | None, seed: int, say: Callable[[str], None]
+        self, model: SequenceModel, data: NextItemData | None, seed: int, say: Callable[[str], None]
     ) -> Context:
         """Reads of each item and place, and a trainer where there is data."""
         if data is None:
             return Context(seed=seed, say=say)
-        if not isinstance(data, NextBookData):
-            raise RecpruneError(f"the data of this model is a NextBookData, got {type(data).__name__}")
+        if not isinstance(data, NextItemData):
+            raise RecpruneError(f"the data of this model is a NextItemData, got {type(data).__name__}")
         popularity = {"item": np.append(data.counts[: data.catalogue], 0)}
         if isinstance(model, SasRec):
             lengths = np.array([len(history) for history in data.histories])
@@ -171,7 +171,7 @@ class _Trainer:
 
     adapter: SequenceAdapter
     model: SequenceModel
-    data: NextBookData
+    data: NextItemData
     seed: int
 
     def __call__(self, weights: Weights, settings: Mapping[str, Any], say: Callable[[str], None]) -> Weights:

@@ -51,9 +51,9 @@ class NextItemTask:
     @cached_property
     def data(self) -> Any:
         """Histories and what is held out."""
-        from recprune.recommenders.next_book import next_book_data
+        from recprune.recommenders.next_item_data import next_item_data
 
-        return next_book_data(
+        return next_item_data(
             self.load(), fraction=self.config.hold_out, min_reads=self.config.min_reads, seed=self.split_seed
         )
 

@@ -173,7 +173,7 @@ class NeuralRanker:
     def _fresh(self, width: int) -> Any:
         import torch
 
-        from recprune.recommenders.next_book import shares_of
+        from recprune.recommenders.next_item_data import shares_of
         from recprune.recommenders.sasrec import SasRec
         from recprune.recommenders.two_tower import TwoTower
 

@@ -78,7 +78,7 @@ class ItemItem:
     @classmethod
     def fit(cls, user_items: Any, ids: npt.NDArray[Any], l2: float) -> ItemItem:
         """EASE on `user_items` (scipy CSR, users x items), popularity scaled to be a tie breaker."""
-        from recprune.recommenders.next_book import shares_of, with_unknown
+        from recprune.recommenders.next_item_data import shares_of, with_unknown
 
         return cls(Dense(fit(with_unknown(user_items), l2)), ids, shares_of(user_items))
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.recommenders.ease import fit
-from recprune.recommenders.next_book import NextBookData, shares_of
+from recprune.recommenders.next_item_data import NextItemData, shares_of
 from recprune.vocabulary import ExactVocabulary
 
 __all__ = [
@@ -45,7 +45,7 @@ class Peer:
 
 
 def next_item_peers(
-    data: NextBookData,
+    data: NextItemData,
     users: npt.NDArray[Any],
     k: int,
     l2: float,

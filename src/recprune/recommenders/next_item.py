@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recprune.artifact.files import write_bytes
-from recprune.recommenders.next_book import NextBookData
+from recprune.recommenders.next_item_data import NextItemData
 from recprune.recommenders.sequences import SequenceModel, padded
 from recprune.recommenders.training import History, RowAdam
 
@@ -59,7 +59,7 @@ class Windows:
         return False
 
 
-def held_out(data: NextBookData, part: str, length: int, size: int = 128) -> list[Batch]:
+def held_out(data: NextItemData, part: str, length: int, size: int = 128) -> list[Batch]:
     """Batches that ask, after each user's whole history, for what was held out of the catalogue in `part`."""
     found = []
     users = [
@@ -83,7 +83,7 @@ def next_item_loss(model: SequenceModel, batch: Batch) -> Tensor:
 
 def train_next_item(
     model: SequenceModel,
-    data: NextBookData,
+    data: NextItemData,
     judge: Callable[[SequenceModel], float],
     *,
     epochs: int = 20,

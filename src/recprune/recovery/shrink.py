@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recprune.errors import RecpruneError
-from recprune.recovery.sparsity import Part, Sparsity, Units
+from recprune.recovery.sparsity import Part, Pool, Sparsity
 
 __all__ = ["Shrinker"]
 
@@ -36,7 +36,7 @@ class Shrinker:
         self.leaves: dict[str, Tensor] = {}
         self.tied: list[tuple[Tensor, int, Tensor]] = []
         self.learned: dict[str, _Thresholds] = {}
-        for part in (part for units in sparsity.units for part in units.parts):
+        for part in (part for pool in sparsity.pools for part in pool.parts):
             found = leaves.get(part.name, ())
             if len(found) != 1:
                 raise RecpruneError(
@@ -83,20 +83,20 @@ class Shrinker:
         self.done = done
         for leaf, anchor, tied in self.tied:
             leaf[tied] = leaf[anchor].clone()  # the anchor has moved on
-        for units in self.sparsity.units:
-            self._shrink_(units)
+        for pool in self.sparsity.pools:
+            self._shrink_(pool)
         for leaf, anchor, tied in self.tied:
             torch.all(leaf == leaf[anchor], dim=1, out=tied)
             tied[anchor] = False
 
-    def _shrink_(self, units: Units) -> None:
-        arrays = {part.name: self.leaves[part.name].detach().cpu().numpy() for part in units.parts}
-        norms = units.norms(arrays)
-        for part in units.parts:
+    def _shrink_(self, pool: Pool) -> None:
+        arrays = {part.name: self.leaves[part.name].detach().cpu().numpy() for part in pool.parts}
+        norms = pool.norms(arrays)
+        for part in pool.parts:
             if part.name in self.learned:
-                norms = norms / self.learned[part.name].move_(units.count)
+                norms = norms / self.learned[part.name].move_(pool.count)
         factor = self.sparsity.factors(norms, self.done)
-        for name, array in units.scaled(arrays, factor).items():
+        for name, array in pool.scaled(arrays, factor).items():
             leaf = self.leaves[name]
             leaf.copy_(torch.from_numpy(np.ascontiguousarray(array)).to(leaf.device))
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from recprune.errors import RecpruneError, unknown
 
-__all__ = ["PENALTIES", "Part", "Sparsity", "Units", "kept"]
+__all__ = ["PENALTIES", "Part", "Pool", "Sparsity", "kept"]
 
 Array = npt.NDArray[Any]
 
@@ -70,7 +70,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Units:
+class Pool:
     """Units that are ranked together: `count` of them, each perhaps in several parameters."""
 
     parts: tuple[Part, ...]
@@ -90,7 +90,7 @@ class Units:
 class Sparsity:
     """A penalty under which all but the fraction `keep` of the units become zero in the course of a training."""
 
-    units: tuple[Units, ...]
+    pools: tuple[Pool, ...]
     keep: float
     penalty: str
 

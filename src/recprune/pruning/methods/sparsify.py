@@ -9,8 +9,8 @@ import numpy as np
 
 from recprune.context import Context
 from recprune.errors import RecpruneError, unknown
+from recprune.pruning.removable import REMOVABLE, plain
 from recprune.pruning.step import Step
-from recprune.pruning.units import UNITS, plain
 from recprune.recovery.sparsity import Sparsity, kept
 from recprune.weights import Rows, Weights
 
@@ -52,8 +52,8 @@ class Sparsify(Step):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.units not in UNITS:
-            raise unknown("units", str(self.units), UNITS)
+        if self.units not in REMOVABLE:
+            raise unknown("units", str(self.units), REMOVABLE)
         Sparsity((), self.keep, self.penalty)
         if self.penalty == "threshold" and self.units not in ("rows", "weights"):
             raise RecpruneError(f"thresholds are learned for rows and weights, not for {self.units}")
@@ -68,14 +68,14 @@ class Sparsify(Step):
         """Plan, train, remove."""
         if context.trainer is None:
             raise RecpruneError("sparsify needs training data and a loss; give data to compress, or use a drop_ step")
-        groups = [group for group in UNITS[self.units].find(weights, self.target, context) if group.units.count]
-        names = list(dict.fromkeys(part.name for group in groups for part in group.units.parts))
+        groups = [group for group in REMOVABLE[self.units].find(weights, self.target, context) if group.pool.count]
+        names = list(dict.fromkeys(part.name for group in groups for part in group.pool.parts))
         floats = weights
         for name in names:
             if not weights[name].trained:
                 raise RecpruneError(f"sparsify cannot act on {name!r}: it is counted, not trained")
             floats = floats.replace(name, plain(weights[name].value))
-        sparsity = Sparsity(tuple(group.units for group in groups), self.keep, self.penalty)
+        sparsity = Sparsity(tuple(group.pool for group in groups), self.keep, self.penalty)
         settings = {"epochs": self.epochs, "lr": self.lr, "distill": self.distill, "sparsity": sparsity}
         trained = context.trainer(floats, settings, context.say)
         arrays = {}
@@ -85,7 +85,7 @@ class Sparsify(Step):
             trained = trained.replace(name, weights[name].value.recode(value.decode()))
         for group in groups:
             # What training made zero; and the smallest where there are fewer, such as after an early end.
-            norms = group.units.norms(arrays)
+            norms = group.pool.norms(arrays)
             stays = np.zeros(len(norms), dtype=bool)
             stays[np.argsort(-norms, kind="stable")[: kept(self.keep, len(norms))]] = True
             trained = group.remove(trained, stays & (norms > 0))
@@ -94,11 +94,11 @@ class Sparsify(Step):
     def touches(self, weights: Weights) -> list[str]:
         """Every trained parameter, and what shrinks with the units."""
         retrained = [name for name, param in weights.items() if param.trained]
-        return list(dict.fromkeys(retrained + UNITS[self.units].names(weights, self.target)))
+        return list(dict.fromkeys(retrained + REMOVABLE[self.units].names(weights, self.target)))
 
     def describe(self) -> str:
         """In words."""
         return (
             f"retrain for {self.epochs} epochs under {_WORDS[self.penalty]} that leaves "
-            f"{100 * self.keep:.3g} % of {UNITS[self.units].words} of {self.target}"
+            f"{100 * self.keep:.3g} % of {REMOVABLE[self.units].words} of {self.target}"
         )

@@ -12,20 +12,20 @@ import numpy.typing as npt
 
 from recprune.context import Context
 from recprune.errors import RecpruneError
-from recprune.recovery.sparsity import Part, Units
+from recprune.recovery.sparsity import Part, Pool
 from recprune.weights import Dense, Encoding, LowRank, Rows, Sparse, Weights, match
 
-__all__ = ["UNITS", "Group", "plain"]
+__all__ = ["REMOVABLE", "Removable", "plain"]
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Group(ABC):
-    """Units that are ranked together, and how they are cut out of the weights."""
+class Removable(ABC):
+    """A pool of units, and how they are cut out of the weights."""
 
     what: tuple[str, ...]
-    units: Units
+    pool: Pool
     words: ClassVar[str] = ""
 
     @staticmethod
@@ -35,7 +35,7 @@ class Group(ABC):
 
     @classmethod
     @abstractmethod
-    def find(cls, weights: Weights, target: str, context: Context) -> list[Group]:
+    def find(cls, weights: Weights, target: str, context: Context) -> list[Removable]:
         """What `target` matches; RecpruneError names the choices where it matches nothing."""
 
     @abstractmethod
@@ -43,7 +43,7 @@ class Group(ABC):
         """Weights without the units that are not `kept` (boolean, one a unit)."""
 
 
-class _Rows(Group):
+class _Rows(Removable):
     """Rows of one axis, those of one id in all tables of the target together."""
 
     words = "the rows"
@@ -53,7 +53,7 @@ class _Rows(Group):
         return weights.match(target)
 
     @classmethod
-    def find(cls, weights: Weights, target: str, context: Context) -> list[Group]:
+    def find(cls, weights: Weights, target: str, context: Context) -> list[Removable]:
         tables = [name for name, param in weights.items() if len(param.shape) == 2 and param.axes[0]]
         by_axis: dict[str, list[str]] = {}
         for name in weights.match(target):
@@ -61,7 +61,7 @@ class _Rows(Group):
                 raise RecpruneError(f"{name!r} has no rows to drop: it is no table; tables are: {', '.join(tables)}")
             if min(weights[name].shape):
                 by_axis.setdefault(weights[name].axes[0], []).append(name)
-        found: list[Group] = []
+        found: list[Removable] = []
         for axis, names in by_axis.items():
             reads = context.shares(axis, weights.sizes[axis])
             free, anchor = _free_rows([weights[name] for name in names], reads)
@@ -73,11 +73,11 @@ class _Rows(Group):
                 unit = np.full(count, -1)
                 unit[place[stored]] = number[stored]
                 parts.append(Part(name, 0, unit, np.bincount(place, reads, count), int(place[anchor])))
-            found.append(cls(tuple(names), Units(tuple(parts), int(free.sum()))))
+            found.append(cls(tuple(names), Pool(tuple(parts), int(free.sum()))))
         return found
 
     def remove(self, weights: Weights, kept: Array) -> Weights:
-        for part in self.units.parts:
+        for part in self.pool.parts:
             value = weights[part.name].value
             stay = value.mask() & ~np.isin(part.unit, np.flatnonzero(~kept))[_places(value)[0]]
             if not stay.all():
@@ -86,7 +86,7 @@ class _Rows(Group):
         return weights
 
 
-class _Axis(Group):
+class _Axis(Removable):
     """Positions of an axis: columns of tables, neurons of layers."""
 
     words = "the positions"
@@ -101,18 +101,18 @@ class _Axis(Group):
         return match(target, sorted(set(weights.atoms()) - rows), "axis")
 
     @classmethod
-    def find(cls, weights: Weights, target: str, context: Context) -> list[Group]:
-        found: list[Group] = []
+    def find(cls, weights: Weights, target: str, context: Context) -> list[Removable]:
+        found: list[Removable] = []
         for axis in cls._axes(weights, target):
             count = weights.sizes[axis]
-            found.append(cls((axis,), Units(_made(weights, {axis: np.arange(count)}, context), count)))
+            found.append(cls((axis,), Pool(_made(weights, {axis: np.arange(count)}, context), count)))
         return found
 
     def remove(self, weights: Weights, kept: Array) -> Weights:
         return weights.cut(self.what[0], np.flatnonzero(kept))
 
 
-class _Fields(Group):
+class _Fields(Removable):
     """Whole input fields: every trained column of the tables on one row axis."""
 
     words = "the fields"
@@ -131,10 +131,10 @@ class _Fields(Group):
         return {field: found[field] for field in match(target, list(found), "field")}
 
     @classmethod
-    def find(cls, weights: Weights, target: str, context: Context) -> list[Group]:
+    def find(cls, weights: Weights, target: str, context: Context) -> list[Removable]:
         columns = cls._columns(weights, target)
         number = {axis: np.full(weights.sizes[axis], i) for i, axes in enumerate(columns.values()) for axis in axes}
-        return [cls(tuple(columns), Units(_made(weights, number, context), len(columns)))]
+        return [cls(tuple(columns), Pool(_made(weights, number, context), len(columns)))]
 
     def remove(self, weights: Weights, kept: Array) -> Weights:
         for field, stays in zip(self.what, kept, strict=True):
@@ -144,7 +144,7 @@ class _Fields(Group):
         return weights
 
 
-class _Weights(Group):
+class _Weights(Removable):
     """Single entries of a matrix."""
 
     words = "the single weights"
@@ -154,8 +154,8 @@ class _Weights(Group):
         return weights.match(target)
 
     @classmethod
-    def find(cls, weights: Weights, target: str, context: Context) -> list[Group]:
-        found: list[Group] = []
+    def find(cls, weights: Weights, target: str, context: Context) -> list[Removable]:
+        found: list[Removable] = []
         for name in weights.match(target):
             param = weights[name]
             if len(param.shape) != 2:
@@ -163,7 +163,7 @@ class _Weights(Group):
             place, rows = _places(param.value)
             reads = np.bincount(place, context.shares(param.axes[0], len(place)), rows)
             part = Part(name, None, np.zeros(0, np.int64), reads)
-            found.append(cls((name,), Units((part,), rows * param.shape[1])))
+            found.append(cls((name,), Pool((part,), rows * param.shape[1])))
         return found
 
     def remove(self, weights: Weights, kept: Array) -> Weights:
@@ -173,7 +173,7 @@ class _Weights(Group):
         return weights.replace(name, coded) if coded.nbytes < value.nbytes else weights
 
 
-UNITS: Mapping[str, type[Group]] = {"rows": _Rows, "axis": _Axis, "fields": _Fields, "weights": _Weights}
+REMOVABLE: Mapping[str, type[Removable]] = {"rows": _Rows, "axis": _Axis, "fields": _Fields, "weights": _Weights}
 
 
 def plain(value: Encoding) -> Encoding:

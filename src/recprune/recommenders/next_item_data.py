@@ -16,11 +16,11 @@ from recprune.graph import Graph, Op
 from recprune.snapshot import Snapshot
 from recprune.weights import Dense, Encoding, Param, Weights
 
-__all__ = ["NextBookData", "item_snapshot", "next_book_data", "shares_of", "with_unknown"]
+__all__ = ["NextItemData", "item_snapshot", "next_item_data", "shares_of", "with_unknown"]
 
 
 @dataclass(frozen=True, eq=False)
-class NextBookData:
+class NextItemData:
     """Histories and what was held out from them.
 
     `users`: ids, one a row. `items`: ids of all items, sorted text: first the `catalogue` items that models may recommend,
@@ -52,9 +52,9 @@ class NextBookData:
         return rows, [held[i] for i in rows]
 
 
-def next_book_data(
+def next_item_data(
     log: Log, *, fraction: float = 0.2, min_interactions: int = 5, min_reads: int = 10, seed: int = 0
-) -> NextBookData:
+) -> NextItemData:
     """Hold out `fraction` of the items of each user with `min_interactions`: half to validate, half to test.
 
     The catalogue is the items with at least `min_reads` training interactions, whatever their rating. Raises RecpruneError
@@ -89,7 +89,7 @@ def next_book_data(
     known = train | ((name == "valid") & (i < catalogue)) if timed else train
     histories, before_test = (_by_user(u[of], i[of], len(users)) for of in (train, known))
     ids = counted["item"].to_numpy()
-    return NextBookData(users.to_numpy(), ids, catalogue, counts, user_items, relevant, histories, before_test, timed)
+    return NextItemData(users.to_numpy(), ids, catalogue, counts, user_items, relevant, histories, before_test, timed)
 
 
 def _by_user(user: npt.NDArray[np.int64], item: npt.NDArray[np.int64], users: int) -> list[npt.NDArray[np.int64]]:
