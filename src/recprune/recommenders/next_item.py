@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,10 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recprune.artifact.files import write_bytes
 from recprune.recommenders.next_item_data import NextItemData
 from recprune.recommenders.sequences import SequenceModel, padded
-from recprune.recommenders.training import History, RowAdam
+from recprune.recommenders.training import History, RowAdam, train_epochs
 
 __all__ = ["Batch", "Windows", "held_out", "next_item_loss", "train_next_item"]
 
@@ -100,21 +97,8 @@ def train_next_item(
     """
     optimizer = RowAdam([{"params": list(model.parameters()), "lr": rate}])
     windows = Windows(data.histories, model.length, data.catalogue)
-    history, best, start = History(), copy.deepcopy(model.state_dict()), 0
-    identity = (
-        f"{type(model).__name__} {[tuple(p.shape) for p in model.parameters()]} {epochs} {rate} {patience} {seed}"
-    )
-    if checkpoint is not None and checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        if saved["identity"] == identity:
-            model.load_state_dict(saved["model"])
-            optimizer.load_state_dict(saved["optimizer"])
-            history, best, start = History(saved["epochs"], saved["best"]), saved["weights"], saved["next"]
-    for epoch in range(start, epochs):
-        if history.best >= 0 and epoch - 1 - history.best >= patience:
-            break
-        torch.manual_seed(seed * 1000 + epoch)  # an epoch is the same whether it was reached in one run or two
-        model.train()
+
+    def one(epoch: int) -> float:
         total = 0.0
         for step, batch in enumerate(windows):
             share = (epoch + step / len(windows)) / epochs
@@ -127,21 +111,9 @@ def train_next_item(
             torch.autograd.backward(loss)
             optimizer.step()
             total += loss.item()
-        record = {"epoch": epoch, "loss": total / len(windows), "ndcg@10": judge(model)}
-        history.epochs.append(record)
-        if history.best < 0 or record["ndcg@10"] > history.epochs[history.best]["ndcg@10"]:
-            history, best = History(history.epochs, epoch), copy.deepcopy(model.state_dict())
-        progress(record)
-        if checkpoint is not None:
-            state = {
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "weights": best,
-                "next": epoch + 1,
-            }
-            state |= {"identity": identity, "epochs": history.epochs, "best": history.best}
-            content = io.BytesIO()
-            torch.save(state, content)
-            write_bytes(checkpoint, content.getvalue())
-    model.load_state_dict(best)
-    return history
+        return total / len(windows)
+
+    shapes = [tuple(p.shape) for p in model.parameters()]
+    identity = f"{type(model).__name__} {shapes} {epochs} {rate} {patience} {seed}"
+    judged = ("ndcg@10", lambda: judge(model))
+    return train_epochs(model, optimizer, one, judged, epochs, patience, seed, identity, progress, checkpoint)

@@ -20,7 +20,7 @@ from recprune.artifact.files import write_bytes
 from recprune.errors import RecpruneError
 from recprune.recommenders.features import Encoded
 
-__all__ = ["History", "Penalized", "RowAdam", "Training", "auc", "fit", "predict", "tensors"]
+__all__ = ["History", "Penalized", "RowAdam", "Training", "auc", "fit", "predict", "tensors", "train_epochs"]
 
 Array = npt.NDArray[Any]
 
@@ -187,23 +187,10 @@ def fit(
         ]
     )
     base = [group["lr"] for group in optimizer.param_groups]
-    history = History()
-    best: dict[str, Tensor] = {}
-    start = 0
-    identity = f"{asdict(settings)} {seed} {len(train)}"
-    if checkpoint is not None and checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        if saved["identity"] == identity:
-            model.load_state_dict(saved["model"])
-            optimizer.load_state_dict(saved["optimizer"])
-            history, best, start = History(saved["epochs"], saved["best"]), saved["weights"], saved["next"]
     steps = -(-len(train) // settings.batch)
-    for epoch in range(start, settings.epochs):
-        if history.best >= 0 and epoch - 1 - history.best >= settings.patience:
-            break
-        torch.manual_seed(seed * 1000 + epoch)  # an epoch is the same whether it was reached in one run or two
+
+    def one(epoch: int) -> float:
         order = torch.randperm(len(train)).numpy()
-        model.train()
         total = 0.0
         for step in range(steps):
             index = order[step * settings.batch : (step + 1) * settings.batch]
@@ -218,11 +205,58 @@ def fit(
             torch.autograd.backward(whole)
             optimizer.step()
             total += loss.item() * len(index)
-        record = {"epoch": epoch, "loss": total / len(train), "auc": auc(labels, predict(model, valid))}
+        return total / len(train)
+
+    return train_epochs(
+        model,
+        optimizer,
+        one,
+        ("auc", lambda: auc(labels, predict(model, valid))),
+        settings.epochs,
+        settings.patience,
+        seed,
+        f"{asdict(settings)} {seed} {len(train)}",
+        progress,
+        checkpoint,
+    )
+
+
+def train_epochs(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    one: Callable[[int], float],
+    judge: tuple[str, Callable[[], float]],
+    epochs: int,
+    patience: int,
+    seed: int,
+    identity: str,
+    progress: Callable[[dict[str, float]], None] | None = None,
+    checkpoint: Path | None = None,
+) -> History:
+    """Train epoch after epoch, and leave `model` with the weights of the one that was judged best.
+
+    `one`: trains an epoch and gives its mean loss. `judge`: the metric's name, and what gives it on validation, the higher
+    the better; training stops when it has not risen for `patience` epochs. `checkpoint`: a file written after every epoch;
+    where it has the same `identity`, training goes on from it.
+    """
+    metric, judged = judge
+    history, best, start = History(), copy.deepcopy(model.state_dict()), 0
+    if checkpoint is not None and checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        if saved["identity"] == identity:
+            model.load_state_dict(saved["model"])
+            optimizer.load_state_dict(saved["optimizer"])
+            history, best, start = History(saved["epochs"], saved["best"]), saved["weights"], saved["next"]
+    for epoch in range(start, epochs):
+        if history.best >= 0 and epoch - 1 - history.best >= patience:
+            break
+        torch.manual_seed(seed * 1000 + epoch)  # an epoch is the same whether it was reached in one run or two
+        model.train()
+        record = {"epoch": epoch, "loss": one(epoch)}
+        record[metric] = judged()
         history.epochs.append(record)
-        if history.best < 0 or record["auc"] > history.epochs[history.best]["auc"]:
-            history = History(history.epochs, epoch)
-            best = copy.deepcopy(model.state_dict())
+        if history.best < 0 or record[metric] > history.epochs[history.best][metric]:
+            history, best = History(history.epochs, epoch), copy.deepcopy(model.state_dict())
         if progress is not None:
             progress(record)
         if checkpoint is not None:
@@ -238,6 +272,5 @@ def fit(
             content = io.BytesIO()
             torch.save(state, content)
             write_bytes(checkpoint, content.getvalue())
-    if best:
-        model.load_state_dict(best)
+    model.load_state_dict(best)
     return history
