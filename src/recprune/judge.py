@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -12,10 +12,9 @@ import numpy.typing as npt
 from recprune.artifact import Artifact, lay_out
 from recprune.artifact.layout import without_dead
 from recprune.evaluation import ListTruth, RowTruth
-from recprune.runtime.reference import execute, rows_of
+from recprune.runtime.requests import Requests
 from recprune.runtime.scorer import Scorer, column
 from recprune.snapshot import Snapshot
-from recprune.vocabulary import ListedVocabulary
 from recprune.weights import Weights
 
 __all__ = ["Judge", "ListJudge", "RowJudge"]
@@ -89,16 +88,12 @@ class RowJudge:
 
     def quick(self, snapshot: Snapshot) -> Predict:
         """Scores by the graph; every id is looked up once."""
-        graph = snapshot.graph
-        assert graph is not None
-        vocabularies = {axis: ListedVocabulary(ids) for axis, ids in snapshot.ids.items()}
-        columns: Mapping[str, Any] = {name: column(self.frame, name) for name in graph.columns}
-        known = rows_of(graph, vocabularies, columns)
+        assert snapshot.graph is not None
+        requests = Requests(snapshot, {name: column(self.frame, name) for name in snapshot.graph.columns})
 
         def predict(weights: Weights) -> Array:
             live = without_dead(snapshot.with_weights(weights))
-            assert live.graph is not None
-            return execute(live.graph, live.weights, vocabularies, known).reshape(-1)
+            return requests.run(live.weights, live.graph).reshape(-1)
 
         return predict
 

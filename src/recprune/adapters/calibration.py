@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.graph import Graph
-from recprune.runtime.reference import execute, rows_of, trace
+from recprune.runtime.requests import Requests
 from recprune.snapshot import Snapshot
-from recprune.vocabulary import ListedVocabulary
 from recprune.weights import Weights
 
 __all__ = ["GraphCalibration"]
@@ -37,11 +36,11 @@ class GraphCalibration:
 
     def outputs(self, weights: Weights) -> Mapping[str, Any]:
         """What each operation of the graph gives with these weights for the calibration rows, by its name."""
-        return trace(self._graph, weights, *self._known)
+        return self._requests.trace(weights)
 
     def scores(self, weights: Weights) -> Array:
         """What the model with these weights gives for the calibration rows."""
-        return self._run(self._graph, weights)
+        return self._requests.run(weights)
 
     def gradients(self, weights: Weights) -> Mapping[str, Array]:
         """Gradient of the training loss, summed over the training rows, by the name of each trained parameter."""
@@ -53,23 +52,14 @@ class GraphCalibration:
     def inputs(self, weights: Weights) -> Mapping[str, Array]:
         """Mean square of each input of a linear layer over the calibration rows, by the name of its matrix."""
         found = {}
-        for op in self._graph.ops:
+        graph = self._requests.graph
+        for op in graph.ops:
             if op.kind in ("linear", "cross"):
-                value = self._run(replace(self._graph, output=op.inputs[-1]), weights)
+                value = self._requests.run(weights, replace(graph, output=op.inputs[-1]))
                 found[op.params[0]] = np.square(value, dtype=np.float64).mean(axis=0)
         return found
 
-    def _run(self, graph: Graph, weights: Weights) -> Array:
-        vocabularies, known = self._known
-        return execute(graph, weights, vocabularies, known)
-
     @cached_property
-    def _graph(self) -> Graph:
-        graph = self.original.graph
-        assert graph is not None
-        return graph
-
-    @cached_property
-    def _known(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        vocabularies = {axis: ListedVocabulary(ids) for axis, ids in self.original.ids.items()}
-        return vocabularies, rows_of(self._graph, vocabularies, self.columns(self._graph))
+    def _requests(self) -> Requests:
+        assert self.original.graph is not None
+        return Requests(self.original, self.columns(self.original.graph))

@@ -76,8 +76,10 @@ class Store:
         text = json.dumps(recipe.to_json(), sort_keys=True)
         trial.set_user_attr("recipe", text)
         mine = self.study.get_trials(deepcopy=False)
-        taken = [t for t in mine if t.number != trial.number and t.user_attrs.get("recipe") == text]
-        return not any("stopped" not in t.user_attrs and "repeated" not in t.user_attrs for t in taken)
+        # One that failed for another reason than the recipe itself (a kill, a repetition) is no claim.
+        failed = self._optuna.trial.TrialState.FAIL
+        taken = [t for t in mine if t.state != failed or "error" in t.user_attrs]
+        return not any(t.number != trial.number and t.user_attrs.get("recipe") == text for t in taken)
 
     def finish(self, trial: Any, values: tuple[float, float], found: Mapping[str, Any]) -> None:
         """A trial that was judged: `values` are to be small."""
@@ -94,7 +96,6 @@ class Store:
         state = self._optuna.trial.TrialState
         running = self.study.get_trials(deepcopy=False, states=[state.RUNNING])
         for trial in running:
-            self.study._storage.set_trial_user_attr(trial._trial_id, "stopped", "killed")
             self.study.tell(trial.number, state=state.FAIL)
             if "price" in trial.params:
                 self.enqueue(trial.params)
