@@ -175,6 +175,7 @@ def over_seeds(name: str, runs: dict[int, Run]) -> dict[str, object]:
         "advantage": [entry for entry in advantages if entry],
         "scoring": first["evaluate"]["scoring"],
         "original": first["train"]["original"],
+        "notes": first["evaluate"]["notes"],
         "recipes": {key: recipe.to_json() for key, recipe in config.recipes.items()},
     }  # fmt: skip
 

@@ -38,3 +38,10 @@ def test_own_model_is_short():
     path = ROOT / "examples" / "own_model.py"
     assert len(path.read_text(encoding="utf-8").strip().splitlines()) <= 25
     assert runpy.run_path(str(path))
+
+
+def test_the_figures_are_those_of_the_results():
+    written = runpy.run_path(str(ROOT / "benchmarks" / "write_docs.py"))["pages"]()
+    assert {path.name for path in written} >= {"benchmarks.md", "README.md", "frontier-like.svg"}
+    for path, text in written.items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name}: run `make docs`"

@@ -31,7 +31,7 @@ class Sparsify(Step):
     - `penalty`: `l1` is the sum of the norms of the units (lasso, Tibshirani 1996; group lasso, Yuan and Lin 2006), each
       weighed by the inverse of its norm (adaptive lasso, Zou 2006), so that what is kept is hardly shortened. `l2` alone
       gives no zeros: the smallest units, ever more of them, are halved again and again (growing regularization, Wang et al.
-      2021), and what is left of them is cut at the end. On rows of the book recommender it is the best of the three.
+      2021), and what is left of them is cut at the end.
       `threshold` is `l1` with a strength for each row, and with single weights for each column, that is learned from the
       gradient of the loss (soft threshold reparameterization: PEP, Liu et al. 2021).
 
