@@ -208,10 +208,7 @@ class _Trainer:
 
     def gradients(self, weights: Weights) -> dict[str, npt.NDArray[Any]]:
         """Gradient of the loss summed over what came next in training; popularity, which is counted, has none."""
-        plain = weights
-        for name, param in weights.items():
-            plain = plain.replace(name, Dense(param.value.decode()))
-        model = self.adapter.rebuild(self.model, plain).eval()
+        model = self.adapter.rebuild(self.model, weights.decoded()).eval()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             for rows, at, targets in Windows(self.data.histories, model.length, len(model.ids)):

@@ -26,7 +26,7 @@ from recprune.recommenders.training import predict, tensors
 from recprune.recovery.finetune import finetune
 from recprune.runtime.scorer import column
 from recprune.snapshot import Snapshot
-from recprune.weights import Dense, Encoding, LowRank, Param, Rows, Weights
+from recprune.weights import Encoding, LowRank, Param, Rows, Weights
 
 __all__ = ["TableAdapter"]
 
@@ -278,10 +278,7 @@ class _Trainer:
 
     def gradients(self, weights: Weights) -> dict[str, Array]:
         """Gradient of the loss summed over the training rows; statistics, which are counted, have none."""
-        plain = weights
-        for name, param in weights.items():
-            plain = plain.replace(name, Dense(param.value.decode()))
-        model = self.adapter.rebuild(self.model, plain).eval()
+        model = self.adapter.rebuild(self.model, weights.decoded()).eval()
         targets = soft_targets(self.data.train["rating"].to_numpy(), self.model.features.settings.liked, 0.5)
         for batch, wanted in _Batches(_as_stored(self.train, weights), targets, 8192):
             F.binary_cross_entropy_with_logits(model(batch), wanted, reduction="sum").backward()  # type: ignore[no-untyped-call]

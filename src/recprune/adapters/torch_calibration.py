@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from recprune.adapters.modules import groups, inside
 from recprune.errors import RecpruneError
 from recprune.snapshot import Snapshot
-from recprune.weights import Dense, Weights
+from recprune.weights import Weights
 
 __all__ = ["TorchCalibration"]
 
@@ -67,10 +67,7 @@ class TorchCalibration:
                 "gradients need a loss: give Batches(batches, loss), where loss(model, batch) is a scalar"
             )
         if self._last.get("weights") is not weights:
-            plain = weights
-            for name, param in weights.items():
-                plain = plain.replace(name, Dense(param.value.decode()))
-            model = self.rebuild(plain).eval()
+            model = self.rebuild(weights.decoded()).eval()
             for batch in self.data.batches:
                 self.data.loss(model, batch).backward()  # type: ignore[no-untyped-call]
             grads = {group.name: group.tensor.grad for group in groups(model) if group.tensor.grad is not None}

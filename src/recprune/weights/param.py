@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.errors import RecpruneError
-from recprune.weights.encoding import Encoding
+from recprune.weights.encoding import Dense, Encoding
 
 __all__ = ["Param", "Weights", "match"]
 
@@ -107,6 +107,11 @@ class Weights(Mapping[str, Param]):
     def replace(self, name: str, value: Encoding) -> Weights:
         """The same weights with another encoding of `name`."""
         return Weights(self._params | {name: replace(self._params[name], value=value)}, self.sizes)
+
+    def decoded(self) -> Weights:
+        """The same values, every parameter as plain floats."""
+        params = {name: replace(param, value=Dense(param.value.decode())) for name, param in self.items()}
+        return Weights(params, self.sizes)
 
     def match(self, target: str) -> list[str]:
         """Names that match a pattern such as `"*.factor"`; none is an error that lists what there is."""
