@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +48,8 @@ PLAIN_RECIPE = Recipe.from_json(
 DROPS = {"auc": (0.001, 0.004, 0.010), "ndcg@10": (0.0,), "recall@20": (0.0,)}
 
 
-def main() -> None:
+def run_of(seed: int, say: Callable[[str, str], None]) -> Run:
+    """The run of a seed, kept under runs/evidence-<seed>/."""
     config = read_config(ROOT.parent / "examples" / "books.yaml")
     tasks = {
         name: replace(task, trained_small=SMALLER[name], recipes={**task.recipes, PLAIN: plain(name)})
@@ -55,14 +57,12 @@ def main() -> None:
         else task
         for name, task in config.tasks.items()
     }
-    runs = {
-        seed: Run(
-            replace(config, name=f"evidence-{seed}", seed=seed, tasks=tasks),
-            ROOT.parent / "runs",
-            lambda task, line: print(task, line, flush=True),
-        )
-        for seed in SEEDS
-    }
+    return Run(replace(config, name=f"evidence-{seed}", seed=seed, tasks=tasks), ROOT.parent / "runs", say)
+
+
+def main() -> None:
+    runs = {seed: run_of(seed, lambda task, line: print(task, line, flush=True)) for seed in SEEDS}
+    tasks = runs[SEEDS[0]].config.tasks
     jobs = [(seed, name) for seed in SEEDS for name in tasks if name in SMALLER or seed == SEEDS[0]]
     with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
         for job in [pool.submit(stages_of, runs[seed].config, name) for seed, name in jobs]:

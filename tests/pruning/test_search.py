@@ -5,18 +5,20 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from recprune import Recipe, RecpruneError, RowJudge, compress, search
+from recprune.adapters.calibration import GraphCalibration
 from recprune.artifact import read
 from recprune.context import Context
 from recprune.evaluation import Gate, Interval, RowTruth
 from recprune.graph import Graph
 from recprune.pruning.estimate import Estimate, Tradeoff
-from recprune.pruning.methods import Codebook, DropFields, DropRows
-from recprune.pruning.space import Knob, Space, space_of
+from recprune.pruning.methods import Codebook, DropFields, DropRows, FitBytes
+from recprune.pruning.space import KEEPS, Knob, Space, space_of
 from recprune.pruning.store import alone
 from recprune.pruning.trials import Trial, choose, family, frontier
 from recprune.snapshot import Snapshot
@@ -239,8 +241,9 @@ def test_ctrl_c_keeps_what_was_tried(tmp_path):
     assert said[-1].startswith("stopped")
 
 
-def trial(number, size, value, error=0.0):
-    return Trial(number, Recipe(), size, {"auc": Interval(value, value - 1.96 * error, value + 1.96 * error)}, 1.0, "")
+def trial(number, size, value, error=0.0, other=None):
+    interval = Interval(value, value - 1.96 * error, value + 1.96 * error)
+    return Trial(number, Recipe(), size, {"auc": interval}, {"auc": value if other is None else other}, 1.0, "")
 
 
 def test_the_luckiest_is_not_taken_for_the_best():
@@ -256,6 +259,9 @@ def test_the_luckiest_is_not_taken_for_the_best():
         ).number
         == 1
     )
+    # What holds for half of the users only is luck.
+    lucky = trial(3, 80, -0.0002, 0.0001, other=-0.0012)
+    assert choose([*trials, lucky], values, signs, Gate.parse("auc:0.001")).number == 2
     assert choose(trials, values, signs, size=97).number == 2
     with pytest.raises(
         RecpruneError, match=r"nothing .* meets auc:0.0001 .* the nearest has 100 bytes and auc -0.0005"
@@ -289,6 +295,47 @@ def test_the_space_names_every_part_once_and_gives_recipes():
     assert not [knob for knob in space_of(next_item()).knobs if knob.kind == "bits"]  # the answers are ids
 
 
+def test_codes_are_left_to_fit_bytes_where_the_space_says_so():
+    space = space_of(like())
+    settings = {knob.name: 1 for knob in space.knobs if knob.kind != "bits"}
+    settings["keep book.factor"] = len(KEEPS) * 2 + 1  # the whole block
+    settings["bits book"] = 1
+    plain, retrained = space.recipe(settings, fit=900), space.recipe(settings, retrain=2, fit=900)
+    assert [step.verb for step in plain.steps] == ["drop_fields", "fit_bytes"]
+    assert plain.steps[-1].bytes == 900
+    assert plain.fingerprint == {"book": 14}
+    # Rows that are gone before retraining are made up for by it.
+    assert {step.verb for step in retrained.steps[:-2]} == {"drop_fields", "drop_rows"}
+    assert [step.verb for step in retrained.steps[-2:]] == ["retrain", "fit_bytes"]
+
+
+class Calibrated(Adapter):
+    """The same with data to measure on, which `fit_bytes` needs."""
+
+    def context(self, model, data, seed, say):
+        columns = {axis: NAMES[np.random.default_rng(3).integers(IDS, size=500)] for axis in AXES}
+        calibration = GraphCalibration(lambda: self.read(model), lambda graph: columns, lambda weights: {})
+        return replace(super().context(model, data, seed, say), calibration=calibration)
+
+
+def test_calibration_leaves_out_what_was_dropped_whole():
+    context = Calibrated().context(None, None, 0, print)
+    weights = Adapter().read(None).weights
+    cut = DropFields(("user.bias",))(weights, context)
+    given = context.calibration.outputs(weights)
+    logit = (given["book bias"] + given["writer bias"]).reshape(-1)
+    np.testing.assert_allclose(context.calibration.scores(cut).reshape(-1), 1 / (1 + np.exp(-logit)), atol=1e-6)
+    assert "user bias" not in context.calibration.outputs(cut)
+
+
+def test_fit_bytes_is_tried_where_it_can_act_and_stays_within_its_bytes(tmp_path):
+    result = run(tmp_path, adapter=Calibrated(), trials=16)
+    fitted = [(t, s.bytes) for t in result.trials for s in t.recipe.steps if isinstance(s, FitBytes)]
+    assert 3 <= len(fitted) < len(result.trials)
+    # The manifest on disk says in a few hundred bytes more what was done.
+    assert all(t.disk_bytes <= size for t, size in fitted)
+
+
 def test_what_was_measured_is_believed_half():
     knobs = tuple(Knob("code", name, (None, Codebook(name, 1))) for name in "ab")
     size = ([1, 1], [0.0, 0.0], [1.0, 1.0])
@@ -308,7 +355,7 @@ def test_the_sweep_spends_bytes_where_they_save_most():
         "code b": Estimate([0.0, 1.0], [0.0, 0.0], [10, 10], [0.0, 0.0], [10.0, 1.0]),
     }
     tradeoff = Tradeoff(space, estimates, Context())
-    assert [tradeoff.settings(price, {}) for price in tradeoff.prices(3)] == [
+    assert [tradeoff.best(price, {})[1] for price in tradeoff.prices(3)] == [
         {"code a": 0, "code b": 0},
         {"code a": 1, "code b": 0},
         {"code a": 1, "code b": 1},
@@ -321,7 +368,7 @@ def test_the_sweep_spends_bytes_where_they_save_most():
     ids = Estimate([0.0], [0.0], [10], [0.0], [4.0])
     estimates = {"keep a": part, "keep b": part, "code a": code, "code b": code, "bits x": ids}
     tradeoff = Tradeoff(space, estimates, Context({"x": np.ones(11)}))
-    chosen = [tradeoff.settings(price, {}) for price in tradeoff.prices(4)]
+    chosen = [tradeoff.best(price, {})[1] for price in tradeoff.prices(4)]
     assert [(s["keep a"], s["keep b"]) for s in chosen] == [(0, 0), (1, 1)]
     # Both together save 5 rows of 1, 1 and 4 bytes for .2: worth it from a price of .2 / 30, or half where trusted half.
-    assert [tradeoff.settings(0.2 / 31, {"x": trust})["keep a"] for trust in (1.0, 0.5)] == [0, 1]
+    assert [tradeoff.best(0.2 / 31, {"x": trust})[1]["keep a"] for trust in (1.0, 0.5)] == [0, 1]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recprune.artifact.layout import without_dead
 from recprune.graph import Graph
 from recprune.runtime.requests import Requests
 from recprune.snapshot import Snapshot
@@ -36,11 +37,11 @@ class GraphCalibration:
 
     def outputs(self, weights: Weights) -> Mapping[str, Any]:
         """What each operation of the graph gives with these weights for the calibration rows, by its name."""
-        return self._requests.trace(weights)
+        return self._requests.trace(*self._live(weights))
 
     def scores(self, weights: Weights) -> Array:
         """What the model with these weights gives for the calibration rows."""
-        return self._requests.run(weights)
+        return self._requests.run(*self._live(weights))
 
     def gradients(self, weights: Weights) -> Mapping[str, Array]:
         """Gradient of the training loss, summed over the training rows, by the name of each trained parameter."""
@@ -52,12 +53,18 @@ class GraphCalibration:
     def inputs(self, weights: Weights) -> Mapping[str, Array]:
         """Mean square of each input of a linear layer over the calibration rows, by the name of its matrix."""
         found = {}
-        graph = self._requests.graph
+        weights, graph = self._live(weights)
         for op in graph.ops:
             if op.kind in ("linear", "cross"):
                 value = self._requests.run(weights, replace(graph, output=op.inputs[-1]))
                 found[op.params[0]] = np.square(value, dtype=np.float64).mean(axis=0)
         return found
+
+    def _live(self, weights: Weights) -> tuple[Weights, Graph]:
+        """Without what was dropped whole, as the artifact is."""
+        live = without_dead(self.original.with_weights(weights))
+        assert live.graph is not None
+        return live.weights, live.graph
 
     @cached_property
     def _requests(self) -> Requests:

@@ -129,9 +129,13 @@ class Tradeoff:
         """What is chosen by itself: each axis of ids with its tables, and every other part."""
         return list(dict.fromkeys(knob.axis or knob.part for knob in self.space.knobs))
 
-    def settings(self, price: float, trust: Mapping[str, float]) -> dict[str, int]:
-        """The settings. `price`: what a byte is worth, in the metric. `trust`: drops of a kind or part count that often."""
-        return self._at(price, trust)[1]
+    def best(self, price: float, trust: Mapping[str, float]) -> tuple[int, dict[str, int]]:
+        """Bytes of all parts, and the settings.
+
+        `price`: what a byte is worth, in the metric. `trust`: drops of a kind or part count that often.
+        """
+        size, settings = self._at(price, trust)
+        return round(size), settings
 
     def prices(self, count: int) -> list[float]:
         """At most `count` prices, falling sizes, that give different settings, sizes spread evenly in their logarithm."""

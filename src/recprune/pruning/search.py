@@ -64,6 +64,7 @@ class _Goal:
 
     gate: Gate | None
     size: int | None
+    original_bytes: int
     epochs: int
     seed: int
 
@@ -119,7 +120,7 @@ def search(
     bench = Workbench(model, data, judge, Path(folder), adapter or adapter_for(model), epochs, seed)
     original = bench.original_bytes() if original_bytes is None else original_bytes
     limit = size if ratio is None else min(int(original / ratio), size or original)
-    goal = _Goal(gate, limit, epochs, seed)
+    goal = _Goal(gate, limit, original, epochs, seed)
     with alone(_path(bench)):
         try:
             bench.measure(stop, say)
@@ -142,7 +143,7 @@ def _path(bench: Workbench) -> Path:
 
 
 def _store(bench: Workbench, retrained: bool) -> Store:
-    return Store(_path(bench), bench.key + "-retrained" * retrained, bench.tradeoff)
+    return Store(_path(bench), bench.key + "-retrained" * retrained, bench.tradeoff, bench.fits)
 
 
 def _prepare(bench: Workbench, trials: int) -> None:
@@ -151,8 +152,10 @@ def _prepare(bench: Workbench, trials: int) -> None:
     for phase in (store, _store(bench, True)):
         phase.recover()
     if store.empty:
-        for price in bench.tradeoff.prices(min(_FIRST, max(trials // 2, 2))):
-            store.enqueue({"price": price})
+        ways = (False, True) if bench.fits else (False,)
+        for price in bench.tradeoff.prices(min(_FIRST, max(trials // (2 * len(ways)), 2))):
+            for fit in ways:
+                store.enqueue({"price": price, "fit": fit})
 
 
 def _promise(bench: Workbench, goal: _Goal, count: int) -> None:
@@ -160,7 +163,7 @@ def _promise(bench: Workbench, goal: _Goal, count: int) -> None:
     store = _store(bench, True)
     points = {trial.number: (trial, point) for trial, point in _store(bench, False).trials(False)}
     listed = [trial for trial, _ in points.values()]
-    best = [t for t in frontier(listed, bench.metric, bench.signs[bench.metric]) if _drops(t.recipe)]
+    best = [t for t in frontier(listed, bench.metric, bench.signs[bench.metric]) if bench.fits or _drops(t.recipe)]
     if goal.gate is not None:
         good = [t.disk_bytes for t in listed if meets(t, goal.gate, bench.values, bench.signs)]
         best = [t for t in best if t.disk_bytes < min(good, default=math.inf)]
@@ -169,7 +172,7 @@ def _promise(bench: Workbench, goal: _Goal, count: int) -> None:
         best = [t for t in best if t.disk_bytes <= size]
     if store.empty and best:
         for i in sorted(set(np.linspace(len(best) - 1, 0, count).round().astype(int).tolist()), reverse=True):
-            store.enqueue(points[best[i].number][1])
+            store.enqueue(points[best[i].number][1] | {"fit": bench.fits})
 
 
 def _drops(recipe: Recipe) -> bool:
@@ -183,8 +186,9 @@ def _run(bench: Workbench, goal: _Goal, retrained: bool, count: int, stop: float
     while store.done() < count and time.monotonic() < stop and misses < _MISSES:
         if retrained and not store.waiting():
             return
-        trial, settings = store.ask((goal.seed, worker), _near(bench, goal, store))
-        recipe = bench.space.recipe(settings, goal.epochs if retrained else 0)
+        trial, size, settings, fit = store.ask((goal.seed, worker), _near(bench, goal, store))
+        epochs = goal.epochs if retrained else 0
+        recipe = bench.space.recipe(settings, epochs, size + bench.around if fit else 0)
         if not store.claim(trial, recipe):
             store.fail(trial, "repeated")
             misses += 1
@@ -205,12 +209,19 @@ def _run(bench: Workbench, goal: _Goal, retrained: bool, count: int, stop: float
 
 
 def _near(bench: Workbench, goal: _Goal, store: Store) -> float | None:
-    """The price at which what would be chosen now was found: half of the proposals stay near it."""
+    """A price at which something good was found, near which half of the proposals stay.
+
+    In turns of what would be chosen now, which has every second one, and of the family's members.
+    """
     points = {trial.number: (trial, point) for trial, point in store.trials(False)}
+    listed = [trial for trial, _ in points.values()]
+    members = list(family(listed, bench.metric, bench.signs[bench.metric], goal.original_bytes).values())
     try:
-        return points[goal.choose(bench, [trial for trial, _ in points.values()]).number][1]["price"]
+        chosen = [goal.choose(bench, listed)]
     except RecpruneError:
-        return None
+        chosen = []
+    turns = [trial for member in members for trial in (*chosen, member)] or chosen
+    return points[turns[len(points) // 2 % len(turns)].number][1]["price"] if turns else None
 
 
 def _phase(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from recprune.pruning.budgets import Uniform
-from recprune.pruning.methods import Codebook, DropFields, DropRows, KeepTop, Quantize, Retrain
+from recprune.pruning.methods import Codebook, DropFields, DropRows, FitBytes, KeepTop, Quantize, Retrain
 from recprune.pruning.recipe import Recipe
 from recprune.pruning.step import Step
 from recprune.snapshot import Snapshot
@@ -71,14 +71,21 @@ class Space:
 
     knobs: tuple[Knob, ...]
 
-    def recipe(self, settings: Settings, retrain: int = 0) -> Recipe:
-        """The recipe: what goes goes first, then up to `retrain` epochs, then values are coded, then ids are hashed."""
+    def recipe(self, settings: Settings, retrain: int = 0, fit: int = 0) -> Recipe:
+        """The recipe: what goes goes first, then up to `retrain` epochs, then values are coded, then ids are hashed.
+
+        `fit`: codes are left to `fit_bytes`, and the rows that stay too where nothing is retrained; the artifact then takes
+        at most so many bytes.
+        """
         chosen = {knob: knob.choices[settings.get(knob.name, 0)] for knob in self.knobs}
         gone = {knob.part for knob, choice in chosen.items() if isinstance(choice, DropFields)}
         keep = [c for k, c in chosen.items() if k.kind == "keep" and isinstance(c, Step)]
         code = [c for k, c in chosen.items() if k.kind == "code" and isinstance(c, Step) and k.part not in gone]
         bits = {knob.part: choice for knob, choice in chosen.items() if isinstance(choice, int)}
         middle = [Retrain(epochs=retrain)] if retrain else []
+        if fit:
+            first = _together([step for step in keep if retrain or isinstance(step, DropFields)])
+            return Recipe((*first, *middle, FitBytes(fit)), bits or None)
         return Recipe((*_together(keep), *middle, *_together(code)), bits or None)
 
 

@@ -25,17 +25,18 @@ _TRUST = (0.2, 5.0)
 class Store:
     """The trials of one search, by the name of what is searched: another model in the same file is another search.
 
-    `name`: of the study. Every method reads the file anew, so that all processes see the same.
+    `name`: of the study. `fits`: whether `fit_bytes` can act on the model. Every method reads the file anew, so that all
+    processes see the same.
     """
 
-    def __init__(self, path: Path, name: str, tradeoff: Tradeoff) -> None:
+    def __init__(self, path: Path, name: str, tradeoff: Tradeoff, fits: bool) -> None:
         try:
             import optuna
             from optuna.storages.journal import JournalFileBackend
         except ImportError:
             raise RecpruneError("searching needs Optuna: pip install 'recprune[search]'") from None
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._optuna, self.path, self.tradeoff = optuna, path, tradeoff
+        self._optuna, self.path, self.tradeoff, self.fits = optuna, path, tradeoff, fits
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
@@ -45,17 +46,18 @@ class Store:
         except Exception as error:
             raise RecpruneError(f"{path} is damaged: {' '.join(str(error).split())}; {_ADVICE}") from error
 
-    def enqueue(self, point: Mapping[str, float]) -> None:
+    def enqueue(self, point: Mapping[str, Any]) -> None:
         """Try this point before anything that is proposed; parts that it does not name are trusted as measured."""
         names = [*KINDS, *self.tradeoff.parts]
-        self.study.enqueue_trial({"price": point["price"], **{name: point.get(name, 1.0) for name in names}})
+        given = {"price": point["price"], **{name: point.get(name, 1.0) for name in names}}
+        self.study.enqueue_trial(given | ({"fit": bool(point.get("fit", False))} if self.fits else {}))
 
-    def ask(self, seed: tuple[int, ...], near: float | None = None) -> tuple[Any, dict[str, int]]:
-        """The next trial and its settings: of a point that is waiting, or that is proposed (TPE: Ozaki et al. 2022).
+    def ask(self, seed: tuple[int, ...], near: float | None = None) -> tuple[Any, int, dict[str, int], bool]:
+        """The next trial, the bytes of its parts, its settings, and whether it leaves the codes to `fit_bytes`.
 
-        A point is a price of a byte, and how often the measured drops of each kind and part count. So every proposal is the
-        best for some view of what was measured, and what is learned is where that view was wrong. Every second proposal
-        has a price between half and twice `near`.
+        It is a point that is waiting, or one that is proposed (TPE: Ozaki et al. 2022): a price of a byte, and how often
+        the measured drops of each kind and part count. So every proposal is the best for some view of what was measured,
+        and what is learned is where that view was wrong. Every second proposal has a price between half and twice `near`.
         """
         # A seed for each trial: a search that goes on after a kill does not propose what it proposed before.
         number = len(self.study.get_trials(deepcopy=False))
@@ -69,7 +71,8 @@ class Store:
         trial = self.study.ask()
         price = trial.suggest_float("price", low, high, log=True)
         trust = {name: trial.suggest_float(name, *_TRUST, log=True) for name in (*KINDS, *self.tradeoff.parts)}
-        return trial, self.tradeoff.settings(price, trust)
+        fit = self.fits and trial.suggest_categorical("fit", [False, True])
+        return trial, *self.tradeoff.best(price, trust), fit
 
     def claim(self, trial: Any, recipe: Recipe) -> bool:
         """Take a recipe; False where it was tried, or is being tried by another process."""
@@ -116,7 +119,7 @@ class Store:
         listed = self.study.get_trials(deepcopy=False)
         return sum(t.state == complete or "error" in t.user_attrs for t in listed)
 
-    def trials(self, retrained: bool) -> list[tuple[Trial, dict[str, float]]]:
+    def trials(self, retrained: bool) -> list[tuple[Trial, dict[str, Any]]]:
         """What was judged, with its point."""
         complete = [self._optuna.trial.TrialState.COMPLETE]
         result = []
@@ -124,7 +127,16 @@ class Store:
             found = json.loads(trial.user_attrs["found"])
             recipe = Recipe.from_json(json.loads(trial.user_attrs["recipe"]))
             differences = {metric: Interval(**of) for metric, of in found["differences"].items()}
-            one = Trial(trial.number, recipe, found["disk_bytes"], differences, found["us"], found["folder"], retrained)
+            one = Trial(
+                trial.number,
+                recipe,
+                found["disk_bytes"],
+                differences,
+                found["others"],
+                found["us"],
+                found["folder"],
+                retrained,
+            )
             result.append((one, dict(trial.params)))
         return result
 

@@ -13,8 +13,8 @@ __all__ = ["HOW", "Trial", "choose", "family", "frontier", "meets", "worst"]
 
 HOW = (
     "chosen on validation: parts were measured on one half of the users and recipes judged on the other, with one standard "
-    "error of the paired difference to spare (or half of what may be lost, where that is less), so that the luckiest of "
-    "many is not taken for the best"
+    "error of the paired difference to spare (or half of what may be lost, where that is less), and it must hold on the "
+    "first half too, so that the luckiest of many is not taken for the best"
 )
 
 
@@ -22,7 +22,8 @@ HOW = (
 class Trial:
     """One recipe that was tried.
 
-    `differences`: compressed - original on validation, paired, by metric. `us`: microseconds of an answer while validation
+    `differences`: compressed - original on validation, paired, by metric; `others`: the same on the half of the users on
+    which parts were measured. `us`: microseconds of an answer while validation
     was scored. `folder`: where its artifact lies, in the search's folder.
     """
 
@@ -30,6 +31,7 @@ class Trial:
     recipe: Recipe
     disk_bytes: int
     differences: Mapping[str, Interval]
+    others: Mapping[str, float]
     us: float
     folder: str
     retrained: bool = False
@@ -59,7 +61,8 @@ def choose(
     """The smallest trial within the gate; without a gate, the best by the first metric within `size` bytes.
 
     A rule is met where the drop and one standard error stay within it (Breiman et al. 1984); where half of what it allows is
-    less than that error, half of it must be to spare. `originals`: value of each metric of the original. `signs`: 1 where
+    less than that error, half of it must be to spare. It must hold for the other users too, with nothing to spare.
+    `originals`: value of each metric of the original. `signs`: 1 where
     higher is better, else -1.
 
     Raises RecpruneError that names the best reachable where nothing fits.
@@ -102,6 +105,7 @@ def _over(trial: Trial, gate: Gate, originals: Mapping[str, float], signs: Mappi
         limit = rule.max_drop * (abs(originals[rule.metric]) if rule.relative else 1.0)
         difference = trial.differences[rule.metric]
         found.append(min(difference.error, limit / 2) - signs[rule.metric] * difference.value - limit)
+        found.append(-signs[rule.metric] * trial.others[rule.metric] - limit)
     return found
 
 

@@ -23,6 +23,7 @@ from recprune.evaluation import differences, parse_metric
 from recprune.judge import Judge
 from recprune.pruning.compress import apply, pack
 from recprune.pruning.estimate import Estimate, Tradeoff, measure
+from recprune.pruning.methods import FitBytes
 from recprune.pruning.recipe import Recipe
 from recprune.pruning.space import space_of
 from recprune.pruning.step import Step
@@ -31,12 +32,14 @@ from recprune.weights import Weights
 __all__ = ["Workbench"]
 
 _RESAMPLES = 200
+_FORMAT = 2  # of what is stored of a trial
 
 
 class Workbench:
     """A model that was read and packed once, and the original's answers on validation.
 
-    `signs`: of each metric, 1 where higher is better, else -1. `values`: of the original.
+    `signs`: of each metric, 1 where higher is better, else -1. `values`: of the original. `fits`: whether `fit_bytes` can
+    act on it.
     """
 
     def __init__(
@@ -54,15 +57,24 @@ class Workbench:
         self.space = space_of(self.snapshot)
         self.context: Context = adapter.context(model, data, seed, lambda line: None)
         self.original = pack(self.snapshot, Recipe())
-        self.base = self.judge.predict(self.original)
+        self.base, self.base_probe = self.judge.predict(self.original), self.probe.predict(self.original)
         self.metric = judge.metrics[0]
         self.signs = {m: 1.0 if parse_metric(m).higher_is_better else -1.0 for m in judge.metrics}
         self.values = {m: _value(self.judge, m, self.base) for m in judge.metrics}
+        # `fit_bytes` has tables of ids to choose rows and bits for.
+        tables = any(knob.kind == "keep" for knob in self.space.knobs)
+        self.fits = tables and self.context.calibration is not None
         choices = [[c.to_json() if isinstance(c, Step) else c for c in knob.choices] for knob in self.space.knobs]
-        asked = json.dumps([choices, list(judge.metrics), epochs, seed]).encode()
+        asked = json.dumps([_FORMAT, choices, list(judge.metrics), epochs, seed]).encode()
         # Another model, other rows or other choices are another search.
         self.key = hashlib.sha256(asked + np.ascontiguousarray(self.base).tobytes()).hexdigest()[:12]
         self._memory: dict[tuple[str, int], tuple[Any, Any]] = {}
+
+    @cached_property
+    def around(self) -> int:
+        """Bytes of the artifact beside its parameters and vocabularies."""
+        parts = apply(self.snapshot, Recipe(), self.context, self.adapter, self.model, before=self.original).parts
+        return parts["manifest, graph and recipe"]
 
     def original_bytes(self) -> int:
         """Bytes of the original as it would ship, written by the same code."""
@@ -83,7 +95,15 @@ class Workbench:
         us = (time.perf_counter() - start) / max(self.judge.requests, 1) * 1e6
         found = differences(self.judge.truth, self.base, {name: answers}, self.judge.metrics, resamples=_RESAMPLES)
         intervals = {metric: asdict(interval) for metric, interval in found[name].items()}
-        return {"disk_bytes": size["disk_bytes"], "differences": intervals, "us": us, "folder": name}
+        answers = self.probe.predict(artifact)
+        others = {m: _value(self.probe, m, answers) - _value(self.probe, m, self.base_probe) for m in intervals}
+        return {
+            "disk_bytes": size["disk_bytes"],
+            "differences": intervals,
+            "others": others,
+            "us": us,
+            "folder": name,
+        }
 
     @cached_property
     def tradeoff(self) -> Tradeoff:
@@ -150,7 +170,7 @@ class Workbench:
 
     def _remembered(self, step: Step, weights: Weights, context: Context) -> Weights:
         """A step, each of its targets from memory where the same was done to the same values before."""
-        if not hasattr(step, "target"):
+        if not hasattr(step, "target") or isinstance(step, FitBytes):  # it weighs its targets against each other
             return step(weights, context)
         for name in weights.match(step.target):
             one: Step = replace(step, target=name)  # type: ignore[call-arg]

@@ -31,6 +31,6 @@ class Requests:
         """The output of the graph, or of a part of it, with these weights; what is `given` by name is not computed."""
         return execute(graph or self.graph, weights, self._vocabularies, {**self._known, **(given or {})})
 
-    def trace(self, weights: Weights) -> dict[str, Any]:
+    def trace(self, weights: Weights, graph: Graph | None = None) -> dict[str, Any]:
         """What every operation gives, by the name of its output."""
-        return trace(self.graph, weights, self._vocabularies, self._known)
+        return trace(graph or self.graph, weights, self._vocabularies, self._known)

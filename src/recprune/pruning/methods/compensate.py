@@ -70,7 +70,7 @@ class Compensate(Step):
         self, weights: Weights, op: Op, found: Calibration, before: Mapping[str, Any], names: list[str]
     ) -> Weights:
         now = found.outputs(weights)
-        if not now[op.inputs[-1]].size:
+        if op.inputs[-1] not in now or not now[op.inputs[-1]].size:  # all that it read was dropped
             return weights
         x, wanted = (_rows(v) for v in (now[op.inputs[-1]], _wanted(op, found.original, before, now)))
         stored, (weight, bias) = weights[op.params[0]].value, (_float64(weights[name].value) for name in op.params)
