@@ -43,7 +43,7 @@ SEEDS = {
     "next film": (0,),
     "next film in order": (0, 1, 2),
 }
-TRIALS, RETRAINED = 80, 8
+TRIALS, RETRAINED = 48, 4
 KEEPS = (0.3, 0.1, 0.03, 0.01)
 BITS = 8  # of the hash of an id, for all alike
 COMBINED = ("search", "fit_bytes", "hand-written")
@@ -113,9 +113,7 @@ def alone_like(statistics: bool) -> dict[str, dict[str, list[Json]]]:
     found["low rank"] = {
         f"rank {rank}": [{"factorize": {"target": "tables.*.factor", "rank": rank}}] for rank in (2, 1)
     }
-    found["sparsify rows"] = {
-        f"{keep:g}": [{"sparsify": {"target": "tables.*", "keep": keep}}] for keep in (0.1, 0.03)
-    }
+    found["sparsify rows"] = {f"{keep:g}": [{"sparsify": {"target": "tables.*", "keep": keep}}] for keep in (0.1, 0.03)}
     return found
 
 

@@ -157,10 +157,10 @@ def frontier_part(result: dict) -> str:  # type: ignore[type-arg]
     """For each task what each method loses at each ratio."""
     lines = [
         "## Every method, the search and the peers, at equal bytes\n",
-        "`benchmarks/frontier.py`. For each method and ratio the best setting that fits, by validation, judged on test once: "
-        "the difference from the original, its 95 % interval, and the bytes of the whole artifact. Methods alone leave the "
-        "layers as they are; ids are hashed to 8 bits for all of them. Empty: nothing that was tried is that small. Peers "
-        "trained smaller were chosen on test, in their favour.\n",
+        "`benchmarks/frontier.py`. For each method and ratio the best setting that fits, by validation, judged on test: "
+        "difference from the original, 95 % interval, bytes of the whole artifact. Alone, a method leaves the layers as "
+        "they are; ids are hashed to 8 bits for all. Empty: nothing that was tried is that small. Peers that were trained "
+        "smaller were chosen on test, in their favour.\n",
     ]
     for name, task in result["tasks"].items():
         metric, original = task["metric"], task["original"][task["metric"]]

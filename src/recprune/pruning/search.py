@@ -152,10 +152,10 @@ def _prepare(bench: Workbench, trials: int) -> None:
     for phase in (store, _store(bench, True)):
         phase.recover()
     if store.empty:
-        ways = (False, True) if bench.fits else (False,)
-        for price in bench.tradeoff.prices(min(_FIRST, max(trials // (2 * len(ways)), 2))):
-            for fit in ways:
-                store.enqueue({"price": price, "fit": fit})
+        for i, price in enumerate(bench.tradeoff.prices(min(_FIRST, max(trials // 2, 2)))):
+            store.enqueue({"price": price})
+            if bench.fits and i % 3 == 1:  # it measures the model each time, which takes as long as several trials
+                store.enqueue({"price": price, "fit": True})
 
 
 def _promise(bench: Workbench, goal: _Goal, count: int) -> None:
