@@ -1,0 +1,20 @@
+"""Trust: artifacts that are signed, answers that are signed, and nothing loaded that is neither when it must be."""
+
+from recprune.trust.answers import ARTIFACT, AnswerSigner, AnswerVerifier, Verified
+from recprune.trust.artifacts import Sigstore, sign_artifact, verify_artifact
+from recprune.trust.keys import generate
+from recprune.trust.load import load
+from recprune.trust.messages import Message
+
+__all__ = [
+    "ARTIFACT",
+    "AnswerSigner",
+    "AnswerVerifier",
+    "Message",
+    "Sigstore",
+    "Verified",
+    "generate",
+    "load",
+    "sign_artifact",
+    "verify_artifact",
+]
