@@ -99,17 +99,17 @@ def public_keys(path: str | Path) -> dict[str, Ed25519PublicKey]:
 
     found: dict[str, Ed25519PublicKey] = {}
     for entry in _key_set(path)["keys"]:
+        if "d" in entry:
+            raise RecpruneError(f"{path} holds a private key; a set of keys is public")
+        if (entry.get("kty"), entry.get("crv")) != ("OKP", "Ed25519"):
+            kind = f"{entry.get('kty')} {entry.get('crv')}"
+            raise RecpruneError(f"{path} holds a key that does not sign answers: {kind}, not OKP Ed25519")
         try:
-            if "d" in entry:
-                raise RecpruneError(f"{path} holds a private key; a set of keys is public")
             key = OKPKey.import_key({name: entry[name] for name in ("kty", "crv", "x")})
             public = key.public_key
-        except RecpruneError:
-            raise
         except Exception as error:  # many kinds of errors for what is no key
             raise RecpruneError(f"{path} holds a key that is none: {' '.join(str(error).split())}") from error
-        if not isinstance(public, Ed25519PublicKey):
-            raise RecpruneError(f"{path} holds a key that does not sign answers: {entry.get('crv')!r}, not 'Ed25519'")
+        assert isinstance(public, Ed25519PublicKey)
         name = str(entry.get("kid") or key.thumbprint())
         if name in found:
             raise RecpruneError(f"{path} has the key {name!r} twice")
