@@ -4,7 +4,7 @@ from recprune.trust.answers import ARTIFACT, AnswerSigner, AnswerVerifier, Verif
 from recprune.trust.artifacts import Sigstore, sign_artifact, verify_artifact
 from recprune.trust.keys import generate
 from recprune.trust.load import load
-from recprune.trust.messages import Message
+from recprune.trust.messages import Message, parse_response
 
 __all__ = [
     "ARTIFACT",
@@ -15,6 +15,7 @@ __all__ = [
     "Verified",
     "generate",
     "load",
+    "parse_response",
     "sign_artifact",
     "verify_artifact",
 ]

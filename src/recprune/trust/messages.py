@@ -16,7 +16,7 @@ from recprune.errors import RecpruneError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-__all__ = ["Message", "Signed", "check", "content_digest", "read_signature", "sign", "signature_base"]
+__all__ = ["Message", "Signed", "check", "content_digest", "parse_response", "read_signature", "sign", "signature_base"]
 
 _LIMIT = 8192  # characters of the fields that hold signatures
 _COMPONENT = re.compile(r'"([!#$%&\'*+.^_`|~0-9a-z@-]+)"((?:;[a-z]+)*)')
@@ -90,6 +90,23 @@ def content_digest(body: bytes) -> str:
     'sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:'
     """
     return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"
+
+
+def parse_response(content: bytes) -> tuple[Message, bytes]:
+    """A response as it was sent (or as `curl -i` saves it): its head, and its body.
+
+    >>> message, body = parse_response(b"HTTP/1.1 200 OK\\r\\nContent-Type: text/plain\\r\\n\\r\\nhello")
+    >>> message.status, dict(message.headers), body
+    (200, {'content-type': 'text/plain'}, b'hello')
+    """
+    head, _, body = content.partition(b"\r\n\r\n" if b"\r\n\r\n" in content else b"\n\n")
+    first, *lines = head.decode("latin-1").replace("\r\n", "\n").split("\n")
+    words = first.split(" ")
+    fields = [line.partition(":") for line in lines]
+    headers = {name.lower(): value.strip(" \t") for name, _, value in fields}
+    if len(words) < 2 or not re.fullmatch("[1-5][0-9][0-9]", words[1]) or len(headers) < len(fields):
+        raise RecpruneError("this is no response: its head cannot be read, or has a header twice")
+    return Message(headers, status=int(words[1])), body
 
 
 def signature_base(message: Message, components: Sequence[str], parameters: str) -> bytes:
