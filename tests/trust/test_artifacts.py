@@ -218,7 +218,9 @@ def test_a_signed_name_that_leads_out_is_refused_before_it_is_read(signed, keys,
     digest = hashlib.sha256(b"secret").hexdigest()
     entry = {"algorithm": "sha256", "digest": digest, "name": name}
     forge_names(signed, keys / "release", lambda s: s["predicate"]["resources"].append(entry))
-    refused(signed, keys / "release.pub", r"signature\.json names .*, which is no file of an artifact; nothing was read")
+    refused(
+        signed, keys / "release.pub", r"signature\.json names .*, which is no file of an artifact; nothing was read"
+    )
     assert os.stat(signed.parent / "secret.txt").st_atime == 0
 
 
@@ -264,7 +266,9 @@ def test_the_forgery_of_these_tests_is_valid_where_nothing_is_changed(signed, ke
 
 def test_what_does_not_fit_its_manifest_is_not_signed(signed, keys):
     (signed / "graph.json").write_text("{}")
-    with pytest.raises(RecpruneError, match=r"'graph\.json' is not the file that the manifest names; nothing was signed"):
+    with pytest.raises(
+        RecpruneError, match=r"'graph\.json' is not the file that the manifest names; nothing was signed"
+    ):
         sign_artifact(signed, keys / "release")
     (signed / "graph.json").unlink()
     with pytest.raises(RecpruneError, match=r"'graph\.json' is not the file"):

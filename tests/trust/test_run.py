@@ -60,9 +60,10 @@ def test_the_manifest_says_where_it_comes_from(run):
     }
     # The recipe is a file of the artifact, so the manifest holds its digest beside those of the others.
     manifest = json.loads((folder / "artifact" / "manifest.json").read_text())
-    assert manifest["files"]["recipe.json"]["sha256"] == hashlib.sha256(
-        (folder / "artifact" / "recipe.json").read_bytes()
-    ).hexdigest()
+    assert (
+        manifest["files"]["recipe.json"]["sha256"]
+        == hashlib.sha256((folder / "artifact" / "recipe.json").read_bytes()).hexdigest()
+    )
     disk = sum(file.stat().st_size for file in (folder / "artifact").iterdir() if file.name != "signature.json")
     assert stored["size"]["disk_bytes"] == disk
 

@@ -33,7 +33,9 @@ def write(artifact: Artifact, path: str | Path) -> dict[str, int]:
     JSON; what was there before stays.
     """
     path = Path(path)
-    if path.is_symlink() or (path.exists() and not (path.is_dir() and {f.name for f in path.iterdir()} <= FILES | {SIGNATURE})):
+    if path.is_symlink() or (
+        path.exists() and not (path.is_dir() and {f.name for f in path.iterdir()} <= FILES | {SIGNATURE})
+    ):
         raise RecpruneError(f"{path} holds something else than an artifact; it is not overwritten")
     files = contents(artifact)
     with new_directory(path) as directory:

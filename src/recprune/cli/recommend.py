@@ -15,7 +15,9 @@ __all__ = ["recommend"]
 
 
 def recommend(
-    artifact: Annotated[Path, typer.Argument(help="The directory of an artifact that ranks items.", show_default=False)],
+    artifact: Annotated[
+        Path, typer.Argument(help="The directory of an artifact that ranks items.", show_default=False)
+    ],
     users: Annotated[
         Path,
         typer.Option(help="csv or parquet: a row for each `user` and `item` of the histories.", show_default=False),

@@ -27,11 +27,11 @@ def verify(
         Path | None,
         typer.Option(help="Of artifacts a public key or certificates (PEM), of answers a key set.", show_default=False),
     ] = None,
-    identity: Annotated[str, typer.Option(help="Instead of a key: who signed at sigstore.dev.", show_default=False)] = "",
-    issuer: Annotated[str, typer.Option(help="Who vouches for the identity.", show_default=False)] = "",
-    artifact: Annotated[
-        str, typer.Option(help="Answers of this artifact only: its SHA-256.", show_default=False)
+    identity: Annotated[
+        str, typer.Option(help="Instead of a key: who signed at sigstore.dev.", show_default=False)
     ] = "",
+    issuer: Annotated[str, typer.Option(help="Who vouches for the identity.", show_default=False)] = "",
+    artifact: Annotated[str, typer.Option(help="Answers of this artifact only: its SHA-256.", show_default=False)] = "",
     request: Annotated[
         str, typer.Option(help="What a response answers, such as `POST /top_k`.", show_default=False)
     ] = "",
@@ -67,7 +67,8 @@ def verify(
     else:
         found = verifier.file(path)
     console.print(
-        f"verified: {path}, by key {found.key}, of artifact {found.artifact}, until {_time(found.expires)}", soft_wrap=True
+        f"verified: {path}, by key {found.key}, of artifact {found.artifact}, until {_time(found.expires)}",
+        soft_wrap=True,
     )
 
 

@@ -100,7 +100,7 @@ def _side_table(given: Mapping[str, Any], key: str, folder: Path, where: str) ->
 
 
 def read_file(path: Path, given: Mapping[str, Any]) -> pl.DataFrame:
-    """A csv or parquet file as a frame; `given`: separator, quote and encoding of csv. Raises RecpruneError as `read_log`."""
+    """A csv or parquet file as a frame; `given`: separator, quote and encoding of csv. Errors as of `read_log`."""
     if not path.is_file():
         raise RecpruneError(f"no such file: {path}")
     if path.suffix == ".parquet":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,8 @@ class Scorer:
 
         `frame`: a pandas or polars frame, or a mapping of lists or arrays, with the artifact's columns. An id may come as
         text or number; a missing one (None, NaN) is the id "" where the model knows that, else unknown. Raises RecpruneError
-        for a column that is missing, of another length, or of texts where numbers are due, and for a score that is not finite.
+        for a column that is missing, of another length, or of texts where numbers are due, and for a score that is not
+        finite.
         """
         if self.graph.items is not None:
             raise RecpruneError("this artifact ranks items by a history: call top_k")
@@ -104,7 +105,9 @@ class Scorer:
         if not isinstance(items, ExactVocabulary):
             raise RecpruneError("this artifact does not hold the item ids that top_k would answer with")
         if len(self.columns) != 1:
-            raise RecpruneError(f"top_k answers to one column of histories, this artifact reads: {', '.join(self.columns)}")
+            raise RecpruneError(
+                f"top_k answers to one column of histories, this artifact reads: {', '.join(self.columns)}"
+            )
         names = items.ids()
         allowed = None
         if candidates is not None:
@@ -127,7 +130,7 @@ class Scorer:
                 fallback.append(not len(seen))
         return Recommendations((ids, scores, np.array(fallback, dtype=bool)))
 
-    def _execute(self, columns: dict[str, Array]) -> Array:
+    def _execute(self, columns: Mapping[str, Any]) -> Array:
         return _finite(execute(self.graph, self.artifact.weights, self.artifact.vocabularies, columns))
 
     @staticmethod

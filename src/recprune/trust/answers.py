@@ -32,9 +32,9 @@ _REQUEST_BODY = '"content-digest";req'
 
 @dataclass(frozen=True)
 class Verified:
-    """What a verified signature says: the artifact's digest, the key's id, and when it was made and ends (seconds since 1970).
+    """What a verified signature says.
 
-    `content`: what was signed, for a JWS.
+    The artifact's digest, the id of the key, when it was made and when it ends (seconds since 1970); of a JWS its content.
     """
 
     artifact: str
@@ -70,7 +70,7 @@ class AnswerSigner:
         content_type: str = "application/json",
         now: float | None = None,
     ) -> dict[str, str]:
-        """The headers that sign a response: add them all to it. The request is signed too, so no answer passes for another's.
+        """The headers that sign a response: add them all to it. The request is signed too: no answer passes for another's.
 
         `request`: method and URL (or path and query) of what was asked.
         """
@@ -130,12 +130,12 @@ class AnswerVerifier:
         for component in (*_RESPONSE, *_REQUEST, _REQUEST_BODY):
             if component not in signed.components:
                 raise RecpruneError(f"the signature leaves {component} open")
-        times = [signed.parameters.get(name) for name in ("created", "expires")]
+        created, expires = (signed.parameters.get(name) for name in ("created", "expires"))
         name = str(signed.parameters.get("keyid"))
         check(message, signed, self._key(name))
         if message.header("content-digest") != content_digest(body):
             raise RecpruneError("the body is not the one that was signed: its Content-Digest differs")
-        return self._verified(message.header(ARTIFACT.lower()), name, *times, now)
+        return self._verified(message.header(ARTIFACT.lower()), name, created, expires, now)
 
     def jws(self, text: str, *, now: float | None = None) -> Verified:
         """Check a compact JWS and give its content. Raises RecpruneError as `response` does."""

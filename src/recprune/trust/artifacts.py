@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 import tempfile
@@ -12,18 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from recprune.artifact.files import write_bytes
 from recprune.artifact.read import parse_json
-from recprune.artifact.write import MANIFEST, SIGNATURE
+from recprune.artifact.write import JSON_LIMIT, MANIFEST, SIGNATURE
 from recprune.errors import RecpruneError
 from recprune.trust.keys import need_extra, pem_kind, read_key
+from recprune.trust.signature import plain_files, read_limited, same_names, signed_files
 
 if TYPE_CHECKING:
     from model_signing import hashing
 
 __all__ = ["Sigstore", "sign_artifact", "verify_artifact"]
 
-_LIMIT = 1 << 20  # bytes of a signature
 _CHANGED = re.compile(r"Hash mismatch for \\*'([^']+?)\\*':")  # as the library's message lists them
-_NAME = re.compile(r"[^/\\:\x00-\x1f\x7f]{1,255}")
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,8 @@ def sign_artifact(path: str | Path, key: str | Path | None, certificate: str | P
     """Write `signature.json` over every file of the artifact, and give the artifact's digest.
 
     `key`: a private key of `recprune keygen` (PEM, a NIST curve); None signs by sigstore, which needs a network.
-    `certificate`: PEM of the key's certificate and, after it, those that it builds on. An old signature is replaced, and only
-    when the new one is whole. The digest is the SHA-256 of `manifest.json`.
+    `certificate`: PEM of the key's certificate and, after it, those that it builds on. An old signature is replaced when
+    the new one is whole. The digest is the SHA-256 of `manifest.json`.
 
     Raises RecpruneError for what is no artifact, a file that is not the one its manifest names, links, and a key that
     does not fit. Source: OpenSSF Model Signing specification 1.0.
@@ -55,7 +53,7 @@ def sign_artifact(path: str | Path, key: str | Path | None, certificate: str | P
     from model_signing import signing
 
     path = Path(path).resolve()
-    if MANIFEST not in _listed(path):
+    if MANIFEST not in plain_files(path):
         raise RecpruneError(f"{path} is no artifact: it has no {MANIFEST}")
     config = signing.Config().set_hashing_config(_hashing())
     with tempfile.TemporaryDirectory() as folder:
@@ -76,8 +74,8 @@ def sign_artifact(path: str | Path, key: str | Path | None, certificate: str | P
         except Exception as error:  # whatever the library cannot sign with is one line here
             raise RecpruneError(f"cannot sign {path} with {key or 'sigstore'}: {_line(error)}") from error
         content = target.read_bytes()
-    signed = _signed(content, path / SIGNATURE)
-    for name, entry in _manifest(path)["files"].items():
+    signed = signed_files(content, path / SIGNATURE)
+    for name, entry in _manifest_files(path).items():
         if signed.get(name) != entry["sha256"]:
             raise RecpruneError(f"{path}: {name!r} is not the file that the manifest names; nothing was signed")
     write_bytes(path / SIGNATURE, content)
@@ -97,13 +95,13 @@ def verify_artifact(path: str | Path, trust: str | Path | Sigstore) -> str:
     from model_signing import verifying
 
     path = Path(path).resolve()
-    names = _listed(path)
+    names = plain_files(path)
     if SIGNATURE not in names:
         raise RecpruneError(f"{path} is not signed: it has no {SIGNATURE}")
     file = path / SIGNATURE
-    content = _read_limited(file)
-    signed = _signed(content, file)
-    _same_names(path, names - {SIGNATURE}, set(signed))
+    content = read_limited(file)
+    signed = signed_files(content, file)
+    same_names(path, names - {SIGNATURE}, set(signed))
     config = verifying.Config().set_hashing_config(_hashing())
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / SIGNATURE  # what was looked at is what is verified
@@ -129,20 +127,12 @@ def _refusal(path: Path, signed: dict[str, str], trust: str | Path | Sigstore, e
     changed = [name for name in signed if name in found]
     if len(changed) > 1 and MANIFEST in changed:
         files = ", ".join(changed)
-        return RecpruneError(f"{path}: the signature is of other content, older or newer: {files} are not what was signed")
+        return RecpruneError(
+            f"{path}: the signature is of other content, older or newer: {files} are not what was signed"
+        )
     if changed:
         return RecpruneError(f"{path}: {changed[0]!r} is not the file that was signed: its SHA-256 differs")
     return RecpruneError(f"{path / SIGNATURE} cannot be verified with {trust}: {_line(error)}")
-
-
-def _same_names(path: Path, there: set[str], signed: set[str]) -> None:
-    added, removed = sorted(there - signed), sorted(signed - there)
-    if added and removed:
-        raise RecpruneError(f"{path}: {removed[0]!r} is missing and {added[0]!r} is there instead: renamed?")
-    if added:
-        raise RecpruneError(f"{path}: {added[0]!r} was added: the signature does not cover it")
-    if removed:
-        raise RecpruneError(f"{path}: {removed[0]!r} is missing: the signature covers it")
 
 
 def _same_key(content: bytes, trust: Path, file: Path) -> None:
@@ -156,68 +146,14 @@ def _same_key(content: bytes, trust: Path, file: Path) -> None:
         raise RecpruneError(f"{file} was made with another key than {trust}")
 
 
-def _signed(content: bytes, file: Path) -> dict[str, str]:
-    """Names and SHA-256 that a signature covers; refused where it names anything but plain files of one directory."""
-    try:
-        envelope = parse_json(content, file)["dsseEnvelope"]
-        statement = parse_json(base64.b64decode(envelope["payload"], validate=True), file)
-        predicate = statement["predicate"]
-        how, entries = predicate["serialization"], predicate["resources"]
-        names = [str(entry["name"]) for entry in entries]
-        for name in names:
-            if _NAME.fullmatch(name) is None or name in (".", "..", SIGNATURE):
-                raise RecpruneError(f"{file} names {name!r}, which is no file of an artifact; nothing was read")
-        if len(set(names)) < len(names):
-            raise RecpruneError(f"{file} names a file twice")
-        if statement["predicateType"] != "https://model_signing/signature/v1.0":
-            raise RecpruneError(f"{file} states something else: {statement['predicateType']!r}")
-        # Signed exceptions would be files that anyone may add or change.
-        ignored = set(how.get("ignore_paths", [])) - {SIGNATURE}
-        if ignored or (how["method"], how["hash_type"], how["allow_symlinks"]) != ("files", "sha256", False):
-            raise RecpruneError(f"{file} does not cover every file by its SHA-256")
-        signed = {name: str(entry["digest"]) for name, entry in zip(names, entries, strict=True)}
-    except RecpruneError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise RecpruneError(f"{file} is no signature of an artifact: {error!r}") from error
-    if MANIFEST not in signed:
-        raise RecpruneError(f"{file} does not cover {MANIFEST}")
-    return signed
-
-
-def _manifest(path: Path) -> dict[str, Any]:
-    found = parse_json(_read_limited(path / MANIFEST, 64 * _LIMIT), path / MANIFEST)
+def _manifest_files(path: Path) -> dict[str, Any]:
+    found = parse_json(read_limited(path / MANIFEST, JSON_LIMIT), path / MANIFEST)
     files = found.get("files") if isinstance(found, dict) else None
-    if not isinstance(files, dict) or not all(isinstance(entry, dict) and "sha256" in entry for entry in files.values()):
+    if not isinstance(files, dict) or not all(
+        isinstance(entry, dict) and "sha256" in entry for entry in files.values()
+    ):
         raise RecpruneError(f"{path / MANIFEST} lists no files")
-    return {"files": files}
-
-
-def _listed(path: Path) -> set[str]:
-    """Names in a directory of plain files; what is anything else is refused, unopened."""
-    if not path.is_dir():
-        raise RecpruneError(f"{path} is no artifact: it is no directory")
-    try:
-        found = list(path.iterdir())
-    except OSError as error:
-        raise RecpruneError(f"cannot read {path}: {error.strerror or error}") from error
-    for file in found:
-        if file.is_symlink():
-            raise RecpruneError(f"{path}: {file.name!r} is a symbolic link; an artifact has plain files only")
-        if not file.is_file():
-            raise RecpruneError(f"{path}: {file.name!r} is no plain file; an artifact has plain files only")
-    return {file.name for file in found}
-
-
-def _read_limited(file: Path, limit: int = _LIMIT) -> bytes:
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(limit + 1)
-    except OSError as error:
-        raise RecpruneError(f"cannot read {file}: {error.strerror or error}") from error
-    if len(content) > limit:
-        raise RecpruneError(f"{file} is larger than {limit} bytes")
-    return content
+    return files
 
 
 def _hashing() -> hashing.Config:

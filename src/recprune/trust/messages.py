@@ -36,7 +36,7 @@ class Message:
     request: Message | None = None
 
     def component(self, identifier: str) -> str:
-        """The value of a component such as `"date"`, `"@path"` or `"@method";req`. Raises RecpruneError where there is none."""
+        """The value of a component: `"date"`, `"@path"`, `"@method";req`. Raises RecpruneError where there is none."""
         match = _COMPONENT.fullmatch(identifier)
         if match is None or match[2] not in ("", ";req"):
             raise RecpruneError(f"a signature covers {identifier}, which is not known here")
