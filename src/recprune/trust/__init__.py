@@ -2,6 +2,7 @@
 
 from recprune.trust.answers import ARTIFACT, AnswerSigner, AnswerVerifier, Verified
 from recprune.trust.artifacts import Sigstore, sign_artifact, verify_artifact
+from recprune.trust.bom import bom
 from recprune.trust.keys import generate
 from recprune.trust.load import load
 from recprune.trust.messages import Message, parse_response
@@ -13,6 +14,7 @@ __all__ = [
     "Message",
     "Sigstore",
     "Verified",
+    "bom",
     "generate",
     "load",
     "parse_response",
