@@ -59,7 +59,13 @@ def artifact_rows(folder: Path, gigabytes: float) -> list[dict[str, Any]]:
     whole = "SHA-256 of its files"
     return [
         both(f"sign an artifact of {size}", "sign", whole, lambda: sign_artifact(path, release), lambda: sha256(path)),
-        both(f"verify an artifact of {size}", "verify", whole, lambda: verify_artifact(path, public), lambda: sha256(path)),
+        both(
+            f"verify an artifact of {size}",
+            "verify",
+            whole,
+            lambda: verify_artifact(path, public),
+            lambda: sha256(path),
+        ),
     ]
 
 

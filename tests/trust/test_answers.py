@@ -186,6 +186,22 @@ def test_keys_of_the_wrong_kind(keys):
             AnswerSigner(keys / "serving", DIGEST, lifetime)
 
 
+def test_without_the_packages_it_says_what_to_install(keys, tmp_path, monkeypatch):
+    from recprune.trust import keys as module
+    from recprune.trust import sign_artifact, verify_artifact
+
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    for attempt in (
+        lambda: generate(tmp_path / "key"),
+        lambda: AnswerSigner(keys / "serving", DIGEST),
+        lambda: AnswerVerifier(keys / "serving.jwks"),
+        lambda: sign_artifact(tmp_path, keys / "release"),
+        lambda: verify_artifact(tmp_path, keys / "release.pub"),
+    ):
+        with pytest.raises(RecpruneError, match=r"pip install 'recprune\[trust\]'"):
+            attempt()
+
+
 # Beyond HTTP
 
 

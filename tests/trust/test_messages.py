@@ -2,14 +2,17 @@
 
 import base64
 import json
+from contextlib import suppress
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recprune.errors import RecpruneError
 from recprune.trust.keys import as_jwk, private_key, public_keys
-from recprune.trust.messages import Message, check, content_digest, read_signature, sign, signature_base
+from recprune.trust.messages import Message, check, content_digest, parse_response, read_signature, sign, signature_base
 
 # RFC 9421, appendix B.1.4 and B.2: the key test-key-ed25519, and the test request.
 PRIVATE = """-----BEGIN PRIVATE KEY-----
@@ -213,7 +216,32 @@ def test_components_that_cannot_be_signed(identifier, message):
         Message(headers, "GET", "/").component(identifier)
 
 
+@pytest.mark.parametrize("url", ["http://[::1", "http://a:port/", "http://a:99999/"])
+def test_what_is_no_url(url):
+    with pytest.raises(RecpruneError, match="is no URL"):
+        Message({}, "GET", url).component('"@path"')
+
+
 # What is no signature
+
+
+PIECES = [*'=();":, \\-ü\t1', "sig", '"a"', "created", "AA==", '"@path";req']
+
+
+@given(st.lists(st.sampled_from(PIECES)).map("".join), st.lists(st.sampled_from(PIECES)).map("".join))
+def test_whatever_stands_in_the_headers_is_read_or_refused(input_, signature):
+    message = Message({"signature-input": input_, "signature": signature})
+    with suppress(RecpruneError):
+        found = read_signature(message)
+        assert f"sig={found.input}" in input_ or found.input in input_
+
+
+@given(st.binary(max_size=200))
+def test_whatever_is_sent_is_a_response_or_refused(content):
+    with suppress(RecpruneError):
+        message, body = parse_response(b"HTTP/1.1 " + content)
+        assert 100 <= message.status < 600
+        assert content.endswith(body)
 
 
 @pytest.mark.parametrize(

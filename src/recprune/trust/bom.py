@@ -18,8 +18,8 @@ __all__ = ["bom"]
 def bom(path: str | Path) -> dict[str, Any]:
     """What an artifact is made of, as JSON: its files, the original and the data that it comes from, and its metrics.
 
-    The artifact is read and checked first; the same artifact gives the same bill. What its manifest does not say (an artifact
-    that no run wrote has no lineage) is left out. Raises RecpruneError as `recprune.artifact.read`.
+    The artifact is read and checked first; the same artifact gives the same bill. What its manifest does not say is left out
+    (an artifact that no run wrote has no lineage). Raises RecpruneError as `recprune.artifact.read`.
     Source: CycloneDX 1.6, ECMA-424 (machine learning bill of materials).
     """
     path = Path(path).resolve()

@@ -60,8 +60,11 @@ class Message:
             return str(self.status) if self.status else None
         if not self.method:
             return None
-        parts = urlsplit(self.url)
-        port = "" if parts.port in (None, {"http": 80, "https": 443}.get(parts.scheme)) else f":{parts.port}"
+        try:
+            parts = urlsplit(self.url)
+            port = "" if parts.port in (None, {"http": 80, "https": 443}.get(parts.scheme)) else f":{parts.port}"
+        except ValueError as error:
+            raise RecpruneError(f"{self.url!r} is no URL: {error}") from error
         host = (self.header("host") or "").lower()
         return {
             "@method": self.method,
