@@ -301,6 +301,25 @@ def test_keys_of_the_wrong_kind_are_named(signed, keys):
         refused(signed, keys / key, message)
 
 
+def test_keys_of_other_tools(signed, keys, tmp_path):
+    from cryptography.hazmat.primitives.serialization import (
+        BestAvailableEncryption,
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+        load_pem_private_key,
+    )
+
+    key = load_pem_private_key((keys / "release").read_bytes(), None)
+    (tmp_path / "sec1").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()))
+    sign_artifact(signed, tmp_path / "sec1")
+    assert verify_artifact(signed, keys / "release.pub")
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    (tmp_path / "locked").write_bytes(locked)
+    with pytest.raises(RecpruneError, match="cannot sign .* with .*locked: TypeError: Password was not given"):
+        sign_artifact(signed, tmp_path / "locked")
+
+
 def test_a_failed_signing_leaves_the_old_signature(signed, keys, monkeypatch):
     before = (signed / "signature.json").read_bytes()
 

@@ -1,6 +1,7 @@
 """Mutated artifacts are refused, or score as before; with the digests made to fit, they are refused or answer in numbers."""
 
 import copy
+import hashlib
 import json
 import shutil
 import time
@@ -13,6 +14,7 @@ import pytest
 from recprune.artifact import Artifact, lay_out, write
 from recprune.errors import RecpruneError
 from recprune.runtime import load
+from recprune.trust import load as trusted
 from recprune.weights import Bfloat16, Codebook, Columns, Dense, Quantized, Sparse
 
 from ..artifact.test_layout import all_encodings
@@ -221,3 +223,27 @@ def test_ten_thousand_mutations(artifacts, tmp_path, seal):
         tracemalloc.stop()
     assert refusals + loaded == 10_000
     assert refusals > (9_500 if not seal else 5_000)
+
+
+def test_a_signed_artifact_mutated(signed, keys):
+    """Whatever is changed, in the signature too: refused, or (a space, a bit that base64 ignores) what was signed."""
+    rng, refused = np.random.default_rng(3), 0
+    originals = {file: (signed / file).read_bytes() for file in (*FILES, "signature.json")}
+    names = [*originals, *["signature.json"] * 10]
+    for _ in range(200):
+        file = names[int(rng.integers(len(names)))]
+        content = originals[file]
+        if file == "signature.json" and rng.integers(2):
+            content = json.dumps(changed_json(json.loads(content), rng)).encode()
+        else:
+            content = mutated(content, list(originals.values()), rng)
+        (signed / file).write_bytes(content)
+        try:
+            scorer = trusted(signed, require_signature=keys / "release.pub")
+        except RecpruneError as error:
+            refused += "\n" not in str(error)
+        else:
+            assert file == "signature.json" or content == originals[file]
+            assert scorer.artifact.digest == hashlib.sha256(originals["manifest.json"]).hexdigest()
+        (signed / file).write_bytes(originals[file])
+    assert refused > 150

@@ -128,8 +128,8 @@ def pem_kind(path: str | Path) -> str:
 
 
 def read_key(path: str | Path, kind: str) -> Path:
-    """The path, if the file there is of that kind."""
-    if (found := pem_kind(path)) != kind:
+    """The path, if the file there is of that kind (`EC PRIVATE KEY` is a private key too)."""
+    if not (found := pem_kind(path)).endswith(kind):
         raise RecpruneError(f"{path} holds a {found.lower()}, a {kind.lower()} is needed")
     return Path(path)
 
