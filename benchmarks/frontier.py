@@ -113,7 +113,9 @@ def alone_like(statistics: bool) -> dict[str, dict[str, list[Json]]]:
     found["low rank"] = {
         f"rank {rank}": [{"factorize": {"target": "tables.*.factor", "rank": rank}}] for rank in (2, 1)
     }
-    found["sparsify rows"] = {f"{keep:g}": [{"sparsify": {"target": "tables.*", "keep": keep}}] for keep in (0.1, 0.03)}
+    found["sparsify rows"] = {
+        f"{keep:g}": [{"sparsify": {"target": "tables.*", "keep": keep}}] for keep in (0.1, 0.03)
+    }
     return found
 
 

@@ -316,7 +316,7 @@ def test_keys_of_other_tools(signed, keys, tmp_path):
     assert verify_artifact(signed, keys / "release.pub")
     locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
     (tmp_path / "locked").write_bytes(locked)
-    with pytest.raises(RecpruneError, match="cannot sign .* with .*locked: TypeError: Password was not given"):
+    with pytest.raises(RecpruneError, match=r"cannot sign .* with .*locked: TypeError: Password was not given"):
         sign_artifact(signed, tmp_path / "locked")
 
 
