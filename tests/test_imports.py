@@ -16,6 +16,7 @@ from .small import like, next_item, request
 HEAVY = (
     *("torch", "polars", "pandas", "sklearn", "lightgbm", "yaml", "rich", "scipy", "pyarrow"),
     *("typer", "plotly", "implicit", "narwhals", "jsonschema", "platformdirs", "optuna"),
+    *("cryptography", "model_signing", "joserfc", "OpenSSL", "sigstore"),
 )
 
 BLOCK = f"""

@@ -3,7 +3,8 @@
 from recprune.errors import RecpruneError
 from recprune.judge import Judge, ListJudge, RowJudge
 from recprune.pruning import CompressedModel, Context, Probe, Recipe, analyze, compress, plan, search
-from recprune.runtime import Scorer, load
+from recprune.runtime import Scorer
+from recprune.trust import load
 
 __all__ = [
     "CompressedModel",

@@ -80,6 +80,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "heads": lambda value: isinstance(value, str),  # the name of an axis: its size is how many there are
     "factor": lambda value: type(value) in (int, float) and math.isfinite(value) and value > 0,
 }
+_MOST = 10_000  # operations
 # What gives zeros for zeros: where all that they read is gone, they go too.
 _VANISH = ("concat", "fm", "relu", "add", "sum")
 
@@ -137,6 +138,8 @@ class Graph:
         known = set(self.columns)
         if not known or len(known) < len(self.columns) or not all(isinstance(name, str) for name in known):
             raise RecpruneError(f"a graph reads one column or more, each once, got {self.columns}")
+        if len(self.ops) > _MOST:
+            raise RecpruneError(f"a graph has at most {_MOST} operations, got {len(self.ops)}")
         for op in self.ops:
             for name in op.inputs:
                 if name not in known:

@@ -20,7 +20,8 @@ FORMAT = 1
 class Artifact:
     """Weights, graph and vocabularies as they lie in the directory, the recipe that made them, and what is known of them.
 
-    `metadata` is free JSON: plan, metrics, licence of the data, digest of the original.
+    `metadata` is free JSON: the plan, the lineage (digests of the original and the data, metrics). `digest`: the SHA-256 of
+    the `manifest.json` that it was read from, and through it of every file; "" for one that was not read.
     """
 
     weights: Weights
@@ -28,6 +29,7 @@ class Artifact:
     vocabularies: Mapping[str, Vocabulary]
     recipe: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
 
     def __post_init__(self) -> None:
         if self.graph is not None:

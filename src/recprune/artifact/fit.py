@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sized
 from typing import NamedTuple
 
 from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
-from recprune.weights import Weights
+from recprune.weights import Param, Weights
 
 __all__ = ["check"]
+
+_WIDEST = 1 << 16  # columns that any model may have
+_GROWTH = 4096  # values that a stored byte may stand for
+_WHOLE = ("linear", "cross", "layer_norm", "shift")  # what reads its parameters whole
 
 
 class _Value(NamedTuple):
@@ -32,9 +37,16 @@ def check(graph: Graph, weights: Weights, vocabularies: Mapping[str, Sized]) -> 
     for name in graph.vocabularies:
         if name not in vocabularies:
             raise RecpruneError(f"the graph reads vocabulary {name!r}, which the artifact lacks")
+    # Beyond that, each column costs a byte of weights or an id: a small file cannot ask for all of the memory.
+    widest = max(_WIDEST, weights.nbytes + sum(len(vocabulary) + 1 for vocabulary in vocabularies.values()))
     known: dict[str, _Value] = dict.fromkeys(graph.columns, _Value("column", 0))
     for op in graph.ops:
-        known[op.output] = _result(op, [known[name] for name in op.inputs], weights, vocabularies)
+        for name in op.params:
+            _no_bomb(name, weights[name], widest, op.kind in _WHOLE)
+        found = _result(op, [known[name] for name in op.inputs], weights, vocabularies)
+        if found.kind in ("vectors", "steps", "items") and found.width > widest:
+            raise RecpruneError(f"operation {op.output!r} gives {found.width} columns; this model may have {widest}")
+        known[op.output] = found
     kind, width, _ = known[graph.output]
     expected = 1 if graph.items is None else len(vocabularies[graph.items]) + 1
     if (kind, width) != ("vectors", expected):
@@ -43,6 +55,12 @@ def check(graph: Graph, weights: Weights, vocabularies: Mapping[str, Sized]) -> 
         shape = weights[graph.fallback].shape
         if shape not in ((expected,), (expected, 1)):
             raise RecpruneError(f"the fallback {graph.fallback!r} has shape {shape} for {expected} columns of scores")
+
+
+def _no_bomb(name: str, param: Param, widest: int, whole: bool) -> None:
+    width, values = math.prod(param.shape[1:]), math.prod(param.shape)
+    if width > widest or (whole and values > max(_WIDEST**2 >> 8, _GROWTH * param.nbytes)):
+        raise RecpruneError(f"parameter {name!r} of {param.nbytes} bytes claims a shape of {param.shape}")
 
 
 def _result(op: Op, inputs: list[_Value], weights: Weights, vocabularies: Mapping[str, Sized]) -> _Value:

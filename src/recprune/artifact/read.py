@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,28 +16,29 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from recprune.artifact.artifact import FORMAT, Artifact
-from recprune.artifact.write import FILES, to_json
+from recprune.artifact.write import FILES, JSON_LIMIT, MANIFEST, to_json
 from recprune.errors import RecpruneError
 from recprune.graph import Graph
 from recprune.vocabulary import vocabulary_from
 from recprune.weights import Param, Weights, encoding_from
 
-__all__ = ["read"]
+__all__ = ["parse_json", "read"]
 
-_MANIFEST_LIMIT = 64 << 20
 _REQUIRED = ("weights.safetensors", "vocabularies.safetensors", "recipe.json")
 
 
-def read(path: str | Path) -> Artifact:
+def read(path: str | Path, digest: str | None = None) -> Artifact:
     """Read and validate: every file against its digest, every array against its shape, every number finite.
 
+    `digest`: the SHA-256 that `manifest.json` must have, and through it every file: that of a verified signature.
+
     Raises RecpruneError naming the file for a directory that is no artifact, a newer format, a file that is missing, cut
-    short or changed, an array that does not fit, and NaN.
+    short, changed or larger than the machine's memory, an array that does not fit, and NaN.
     """
     path = Path(path)
-    file = path / "manifest.json"
+    file = path / MANIFEST
     try:
-        return _read(path, _manifest(file))
+        return _read(path, *_manifest(file, digest))
     except RecpruneError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, MemoryError, RecursionError) as error:
@@ -44,12 +47,15 @@ def read(path: str | Path) -> Artifact:
         raise RecpruneError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _manifest(file: Path) -> dict[str, Any]:
+def _manifest(file: Path, expected: str | None) -> tuple[dict[str, Any], str]:
     if not file.is_file() or file.is_symlink():
         raise RecpruneError(f"{file.parent} is no artifact: it has no manifest.json")
-    if file.stat().st_size > _MANIFEST_LIMIT:
-        raise RecpruneError(f"{file} is larger than {_MANIFEST_LIMIT} bytes")
-    manifest = _json(file.read_bytes(), file)
+    _small_enough(file, file.stat().st_size)
+    content = file.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if expected is not None and found != expected:
+        raise RecpruneError(f"{file} is not the file that was signed: its SHA-256 differs")
+    manifest = parse_json(content, file)
     if not isinstance(manifest, dict) or type(manifest.get("format")) is not int or manifest["format"] < 1:
         raise RecpruneError(f"{file} has no format number")
     if manifest["format"] > FORMAT:
@@ -59,10 +65,10 @@ def _manifest(file: Path) -> dict[str, Any]:
     digest = manifest.pop("sha256", None)
     if hashlib.sha256(to_json(manifest, "the manifest")).hexdigest() != digest:
         raise RecpruneError(f"{file} is not the file that was written: its SHA-256 differs from the one it holds")
-    return manifest
+    return manifest, found
 
 
-def _read(path: Path, manifest: dict[str, Any]) -> Artifact:
+def _read(path: Path, manifest: dict[str, Any], digest: str) -> Artifact:
     files = {name: _checked(path / name, entry) for name, entry in manifest["files"].items() if _named(name, path)}
     for name in _REQUIRED:
         if name not in files:
@@ -76,15 +82,15 @@ def _read(path: Path, manifest: dict[str, Any]) -> Artifact:
             vocabularies[name] = vocabulary_from(spec, _under(stored, name))
         except RecpruneError as error:
             raise RecpruneError(f"{path}/vocabularies.safetensors: vocabulary {name!r}: {error}") from error
-    graph = Graph.from_json(_json(files["graph.json"], path / "graph.json")) if "graph.json" in files else None
-    recipe, metadata = _json(files["recipe.json"], path / "recipe.json"), manifest["metadata"]
+    graph = Graph.from_json(parse_json(files["graph.json"], path / "graph.json")) if "graph.json" in files else None
+    recipe, metadata = parse_json(files["recipe.json"], path / "recipe.json"), manifest["metadata"]
     if not isinstance(recipe, dict) or not isinstance(metadata, dict):
         raise RecpruneError(f"{path}: the recipe and the metadata must be JSON objects")
-    return Artifact(Weights(params, manifest["sizes"]), graph, vocabularies, recipe, metadata)
+    return Artifact(Weights(params, manifest["sizes"]), graph, vocabularies, recipe, metadata, digest)
 
 
 def _named(name: str, path: Path) -> bool:
-    if name not in FILES - {"manifest.json"}:
+    if name not in FILES - {MANIFEST}:
         raise RecpruneError(f"{path}/manifest.json names {name!r}; an artifact's files are: {', '.join(sorted(FILES))}")
     return True
 
@@ -92,6 +98,7 @@ def _named(name: str, path: Path) -> bool:
 def _checked(file: Path, entry: Mapping[str, Any]) -> bytes:
     if not file.is_file() or file.is_symlink():
         raise RecpruneError(f"{file} is missing")
+    _small_enough(file, file.stat().st_size)
     if file.stat().st_size != entry["bytes"]:
         raise RecpruneError(
             f"{file} has {file.stat().st_size} bytes where the manifest says {entry['bytes']}: cut short?"
@@ -102,7 +109,23 @@ def _checked(file: Path, entry: Mapping[str, Any]) -> bytes:
     return content
 
 
-def _json(content: bytes, file: Path) -> Any:
+def _small_enough(file: Path, size: int) -> None:
+    """Before anything is allocated: a file may claim any size at no cost (a hole), and JSON grows when it is parsed."""
+    limit = JSON_LIMIT if file.suffix == ".json" else _memory()
+    if size > limit:
+        raise RecpruneError(f"{file} is larger than {limit} bytes")
+
+
+def _memory() -> int:
+    """Bytes of the machine's memory; no limit where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 62
+
+
+def parse_json(content: bytes, file: Path) -> Any:
+    """Strict JSON: no key twice, no NaN; what is too deep or not valid is a RecpruneError that names the file."""
     try:
         return json.loads(content, object_pairs_hook=lambda pairs: _unique(pairs, file), parse_constant=_no_constant)
     except RecpruneError:
@@ -118,7 +141,7 @@ def _no_constant(name: str) -> float:
 def _unique(pairs: list[tuple[str, Any]], file: Path) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        twice = next(key for i, (key, _) in enumerate(pairs) if key in [k for k, _ in pairs[:i]])
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise RecpruneError(f"{file} has the key {twice!r} twice")
     return found
 
@@ -129,7 +152,9 @@ def _tensors(content: bytes, file: Path) -> dict[str, npt.NDArray[Any]]:
     (length,) = struct.unpack("<Q", content[:8])
     if length > len(content) - 8:
         raise RecpruneError(f"{file} is cut short: its header of {length} bytes does not fit")
-    _json(content[8 : 8 + length], file)
+    if length > JSON_LIMIT:
+        raise RecpruneError(f"{file} has a header larger than {JSON_LIMIT} bytes")
+    parse_json(content[8 : 8 + length], file)
     try:
         return load(content)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:

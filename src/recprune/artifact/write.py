@@ -15,9 +15,12 @@ from recprune.artifact.artifact import FORMAT, Artifact
 from recprune.artifact.files import new_directory
 from recprune.errors import RecpruneError
 
-__all__ = ["FILES", "contents", "to_json", "write"]
+__all__ = ["FILES", "JSON_LIMIT", "MANIFEST", "SIGNATURE", "contents", "to_json", "write"]
 
-FILES = {"manifest.json", "weights.safetensors", "vocabularies.safetensors", "graph.json", "recipe.json"}
+MANIFEST = "manifest.json"
+SIGNATURE = "signature.json"  # beside the files that a manifest lists: it covers them all
+FILES = {MANIFEST, "weights.safetensors", "vocabularies.safetensors", "graph.json", "recipe.json"}
+JSON_LIMIT = 16 << 20  # bytes: what is parsed takes some thirty times as many
 
 
 def write(artifact: Artifact, path: str | Path) -> dict[str, int]:
@@ -30,7 +33,9 @@ def write(artifact: Artifact, path: str | Path) -> dict[str, int]:
     JSON; what was there before stays.
     """
     path = Path(path)
-    if path.is_symlink() or (path.exists() and not (path.is_dir() and {f.name for f in path.iterdir()} <= FILES)):
+    if path.is_symlink() or (
+        path.exists() and not (path.is_dir() and {f.name for f in path.iterdir()} <= FILES | {SIGNATURE})
+    ):
         raise RecpruneError(f"{path} holds something else than an artifact; it is not overwritten")
     files = contents(artifact)
     with new_directory(path) as directory:
@@ -92,8 +97,11 @@ def _arrays(artifact: Artifact) -> tuple[dict[str, npt.NDArray[Any]], dict[str, 
 
 
 def to_json(value: Any, what: str) -> bytes:
-    """Compact JSON; the same value gives the same bytes. Raises RecpruneError for what is none, NaN too."""
+    """Compact JSON; the same value gives the same bytes. Raises RecpruneError for what is none, NaN too, and too much."""
     try:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+        content = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise RecpruneError(f"{what} of an artifact must be JSON: {error}") from error
+    if len(content) > JSON_LIMIT:
+        raise RecpruneError(f"{what} of an artifact must be at most {JSON_LIMIT} bytes of JSON, got {len(content)}")
+    return content

@@ -8,14 +8,19 @@ import typer
 from rich.markup import escape
 
 from recprune.cli.analyze import analyze
+from recprune.cli.bom import bom
 from recprune.cli.common import console
 from recprune.cli.compress import compress
 from recprune.cli.data import data
 from recprune.cli.evaluate import evaluate
+from recprune.cli.keygen import keygen
+from recprune.cli.recommend import recommend
 from recprune.cli.report import report
 from recprune.cli.run import run
 from recprune.cli.search import search
+from recprune.cli.sign import sign
 from recprune.cli.train import train
+from recprune.cli.verify import verify
 from recprune.errors import RecpruneError
 
 __all__ = ["app", "main"]
@@ -27,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (run, data, train, analyze, compress, evaluate, search, report):
+for command in (run, data, train, analyze, compress, evaluate, search, report, recommend, keygen, sign, verify, bom):
     app.command()(command)
 
 

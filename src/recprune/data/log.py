@@ -1,5 +1,7 @@
 """The log: who read, bought or rated what, with what is known of the users and the items."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -65,6 +67,23 @@ class Log:
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle as its fields (a read-only mapping cannot be pickled)."""
         return Log, (self.name, self.interactions, self.users, self.items, dict(self.repairs), self.licence)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the log's manifest: its name, licence and repairs, and the SHA-256 of each table as csv.
+
+        >>> log = Log("toy", pl.DataFrame({"user": ["u"], "item": ["a"], "rating": [8.0]}))
+        >>> log.digest == Log("toy", log.interactions).digest != Log("toy", log.interactions, licence="ours").digest
+        True
+        """
+        tables = {name: getattr(self, name).write_csv() for name in ("interactions", "users", "items")}
+        manifest = {
+            "name": self.name,
+            "licence": self.licence,
+            "repairs": dict(self.repairs),
+            "sha256": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in tables.items()},
+        }
+        return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
     @classmethod
     def from_frame(

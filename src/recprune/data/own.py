@@ -11,7 +11,7 @@ from recprune.data.log import Log
 from recprune.data.records import read_table
 from recprune.errors import RecpruneError, unknown
 
-__all__ = ["read_log"]
+__all__ = ["read_file", "read_log"]
 
 _DIALECT = ("separator", "quote", "encoding")
 _LISTS = ("user_attributes", "item_attributes", "integers", "numbers")
@@ -63,7 +63,7 @@ def read_log(config: str | Path | Mapping[str, Any]) -> Log:
     }
     file = folder / given["file"]
     return log_from_frame(
-        _read(file, given), where=given["file"], name=given.get("name", file.stem), **columns, **tables
+        read_file(file, given), where=given["file"], name=given.get("name", file.stem), **columns, **tables
     )
 
 
@@ -91,7 +91,7 @@ def _side_table(given: Mapping[str, Any], key: str, folder: Path, where: str) ->
             raise RecpruneError(f"{where}: {each} under {key} must be text, got {value!r}")
         if each not in ("file", name, *_DIALECT):
             raise unknown(f"key under {key} in {where}", str(each), ("file", name, *_DIALECT))
-    frame = _read(folder / str(table["file"]), {**given, **table})
+    frame = read_file(folder / str(table["file"]), {**given, **table})
     column = table.get(name, given[name])
     need_columns(frame, [column], str(table["file"]))
     if column != given[name]:
@@ -99,7 +99,8 @@ def _side_table(given: Mapping[str, Any], key: str, folder: Path, where: str) ->
     return frame
 
 
-def _read(path: Path, given: Mapping[str, Any]) -> pl.DataFrame:
+def read_file(path: Path, given: Mapping[str, Any]) -> pl.DataFrame:
+    """A csv or parquet file as a frame; `given`: separator, quote and encoding of csv. Errors as of `read_log`."""
     if not path.is_file():
         raise RecpruneError(f"no such file: {path}")
     if path.suffix == ".parquet":

@@ -52,6 +52,11 @@ class Stage:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    @property
+    def files(self) -> list[str]:
+        """Names of the files that the work wrote; none where it is not done."""
+        return [] if self.result() is None else list(json.loads(self.path.read_text(encoding="utf-8"))["files"])
+
     def run(self, work: Callable[[], tuple[dict[str, Any], list[str]]]) -> dict[str, Any]:
         """The result, from the cache or by `work`, which gives it and the names of the files that it wrote."""
         found = self.result()

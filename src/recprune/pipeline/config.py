@@ -96,6 +96,9 @@ class RunConfig:
 
     `data`: `book_crossing`, `movielens_100k`, or the path of a YAML that describes a log of your own (relative to this
     one). `seed`: of all training; `split_seed`: of the hash that splits the rows.
+
+    `sign`: a private key that signs every artifact that a stage writes. `require_signature`: a public key (or certificates);
+    a stage then loads only artifacts with its signature. Both are paths relative to the YAML.
     """
 
     name: str
@@ -104,6 +107,8 @@ class RunConfig:
     seed: int = 0
     split_seed: int = 0
     question: str = ""
+    sign: str = ""
+    require_signature: str = ""
     folder: Path = field(default=Path(), compare=False)
 
 

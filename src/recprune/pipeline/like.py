@@ -155,7 +155,9 @@ class LikeTask:
         def judge(artifact: Artifact) -> dict[str, float]:
             return {"auc": auc(self.data.labels["valid"], Scorer(artifact).score(self.data.valid))}
 
-        return try_recipes(self.config, self.model(folder), self.data, folder, self.seed, say, judge)
+        return try_recipes(
+            self.config, self.model(folder), self.data, folder, self.seed, say, judge, ("auc",), self.load()
+        )
 
     def evaluate(self, folder: Path, say: Say) -> Stored:
         """Original and compressed on the same test rows, peers and other recipes beside them."""

@@ -36,6 +36,7 @@ __all__ = ["NextItemTask"]
 
 Array = npt.NDArray[Any]
 METRICS = ("ndcg@10", "recall@20", "mrr@20", "tail_recall@20", "coverage@20")
+VALID_METRICS = ("ndcg@10", "recall@20")
 _K = 20
 _BLOCK = 512
 
@@ -120,7 +121,9 @@ class NextItemTask:
         def judge(artifact: Artifact) -> Mapping[str, float]:
             return self._judge(self.lists(artifact, "valid"), "valid")
 
-        return try_recipes(self.config, self.model(folder), self.data, folder, self.seed, say, judge)
+        return try_recipes(
+            self.config, self.model(folder), self.data, folder, self.seed, say, judge, VALID_METRICS, self.load()
+        )
 
     def evaluate(self, folder: Path, say: Say) -> Stored:
         """Original and compressed on the same readers of the test, peers and other recipes beside them."""
@@ -262,4 +265,4 @@ class NextItemTask:
 
     def _judge(self, lists: Array, part: str) -> Mapping[str, float]:
         truth = self.truth(part)
-        return {m: i.value for m, i in estimate(truth, lists, ("ndcg@10", "recall@20"), resamples=100).items()}
+        return {m: i.value for m, i in estimate(truth, lists, VALID_METRICS, resamples=100).items()}

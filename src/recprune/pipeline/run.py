@@ -23,6 +23,7 @@ from recprune.judge import Judge
 from recprune.pipeline.cache import Stage, digest
 from recprune.pipeline.config import LikeConfig, NextItemConfig, RunConfig, TaskConfig
 from recprune.pipeline.shared import Say, Stored
+from recprune.trust import sign_artifact, verify_artifact
 
 __all__ = ["STAGES", "Run", "Task", "load_log", "machine", "versions"]
 
@@ -128,14 +129,29 @@ class Run:
 
         def work() -> tuple[dict[str, Any], list[str]]:
             self.say(name, f"{stage} ...")
+            for needed in _NEEDS[stage]:
+                for file in self._stage(name, needed).files:
+                    self.verify(found.folder / file)
             result: tuple[dict[str, Any], list[str]] = getattr(task(), stage)(
                 found.folder, lambda line: self.say(name, f"{stage}: {line}")
             )
+            for file in result[1]:
+                self.sign(found.folder / file)
             return result
 
         result = found.run(work)
         self.say(name, f"{stage}: " + ("as before" if found.cached else f"done in {found.seconds:.0f} s"))
         return result
+
+    def verify(self, path: Path) -> None:
+        """Refuse an artifact without the signature that the configuration requires; other files are none of its business."""
+        if self.config.require_signature and path.is_dir():
+            verify_artifact(path, self.config.folder / self.config.require_signature)
+
+    def sign(self, path: Path) -> None:
+        """Sign an artifact with the key that the configuration names, if it names one."""
+        if self.config.sign and path.is_dir():
+            sign_artifact(path, self.config.folder / self.config.sign)
 
     def summary(self) -> dict[str, Any]:
         """All stages of all tasks; writes `summary.json` and gives it."""

@@ -40,6 +40,7 @@ def search_task(
     trained = run.stage(name, "train")
     task = run.task(name)
     folder = run.folder / name
+    run.verify(folder / "original")
     found = search(
         task.model(folder),
         task.data,
@@ -59,6 +60,7 @@ def search_task(
     )
     run.say(name, "search: judging what was chosen on test, once")
     result = _judged(found, task.judge("test"), folder, task.slices(), max_drop)
+    run.sign(folder / "search" / "artifact")
     result["name"], result["question"] = name, run.config.tasks[name].question
     write_bytes(folder / "search" / "recipe.yaml", recipe_yaml(found.chosen).encode())
     write_bytes(folder / "search" / "search.json", json.dumps(result, allow_nan=False).encode())

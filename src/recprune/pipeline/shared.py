@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from recprune.adapters import adapter_for
 from recprune.artifact import Artifact, read
+from recprune.data import Log
 from recprune.evaluation import ListTruth, RowTruth, Slice, compare, differences, estimate
 from recprune.pipeline.config import TaskConfig
 from recprune.pruning.compress import apply
@@ -37,16 +39,30 @@ def try_recipes(
     seed: int,
     say: Say,
     judge: Callable[[Artifact], Mapping[str, float]],
+    metrics: Sequence[str],
+    log: Log,
 ) -> Stored:
-    """Every recipe; the one to ship becomes `artifact`, the others lie in `tried/`. `judge`: metrics on validation."""
+    """Every recipe; the one to ship becomes `artifact`, the others lie in `tried/`.
+
+    `judge`: the `metrics` on validation. The manifest of each says where it comes from: the digests of the original and of
+    the log, and these metrics.
+    """
     adapter = adapter_for(model)
     snapshot, context = adapter.read(model), adapter.context(model, data, seed, say)
+    lineage = {
+        "original": hashlib.sha256((folder / "original" / "manifest.json").read_bytes()).hexdigest(),
+        "data": log.digest,
+    }
+    # A recipe may fit a number of bytes, so room for the metrics is counted before they are known.
+    room = {"lineage": {**lineage, "metrics": dict.fromkeys(metrics, -0.123456)}}
     found = {}
     for name, recipe in config.recipes.items():
         say(f"recipe {name}")
-        compressed = apply(snapshot, recipe, context, adapter, model)
-        size = compressed.save(_path(config, folder, name))
+        compressed = apply(snapshot, recipe, context, adapter, model, metadata=room)
+        compressed.save(_path(config, folder, name))
         valid = dict(judge(read(_path(config, folder, name))))
+        measured = {metric: round(value, 6) for metric, value in valid.items()}
+        size = compressed.save(_path(config, folder, name), {"lineage": {**lineage, "metrics": measured}})
         found[name] = {"size": size, "plan": compressed.plan, "valid": valid}
         metrics = ", ".join(f"{metric} {value:.4f}" for metric, value in valid.items())
         say(f"{name}: {size['disk_bytes']:,} bytes, on validation {metrics}")

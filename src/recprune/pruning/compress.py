@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class CompressedModel:
     adapter: Adapter
     source: Any
     before: Artifact  # of the original, by the same code
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # what else the manifest holds: its bytes count
 
     @cached_property
     def model(self) -> Any:
@@ -43,7 +44,7 @@ class CompressedModel:
         """What is shipped."""
         # What became of each part, and its bytes now, are in the manifest already.
         lines = {line["part"]: [line["bytes_before"], line["how"]] for line in self.plan}
-        return replace(self._packed, metadata={"plan": lines})
+        return replace(self._packed, metadata={"plan": lines, **self.metadata})
 
     @cached_property
     def _packed(self) -> Artifact:
@@ -176,16 +177,18 @@ def apply(
     *,
     train: bool = True,
     before: Artifact | None = None,
+    metadata: Mapping[str, Any] | None = None,
     run: Callable[[Step, Weights, Context], Weights] = lambda step, weights, context: step(weights, context),
 ) -> CompressedModel:
     """Run the steps of a recipe over a snapshot that was read before; without `train`, those that train are only named.
 
     For trying many recipes: `before`, the original as it was packed before, and `run`, which may remember what a step gave.
+    `metadata`: what the manifest is to hold beside the plan.
     """
     weights, packed = original.weights, before or pack(original, Recipe())
 
     def made(given: Weights) -> CompressedModel:
-        return CompressedModel(original, original.with_weights(given), recipe, adapter, model, packed)
+        return CompressedModel(original, original.with_weights(given), recipe, adapter, model, packed, metadata or {})
 
     context = replace(context, parts=lambda given: made(given).parts)
     if not train:  # a step that cuts what its training made zero cuts as many without

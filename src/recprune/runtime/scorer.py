@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +60,14 @@ class Scorer:
         self.graph = artifact.graph
         self.columns = artifact.graph.columns
 
+    @np.errstate(all="ignore")  # what overflows is refused, not warned of
     def score(self, frame: Any) -> npt.NDArray[np.float32]:
         """One score a row.
 
         `frame`: a pandas or polars frame, or a mapping of lists or arrays, with the artifact's columns. An id may come as
         text or number; a missing one (None, NaN) is the id "" where the model knows that, else unknown. Raises RecpruneError
-        for a column that is missing, of another length, or of texts where numbers are due.
+        for a column that is missing, of another length, or of texts where numbers are due, and for a score that is not
+        finite.
         """
         if self.graph.items is not None:
             raise RecpruneError("this artifact ranks items by a history: call top_k")
@@ -74,16 +76,12 @@ class Scorer:
         if len(rows) > 1:
             raise RecpruneError(f"the request's columns differ in length: {sorted(rows)}")
         parts = [
-            execute(
-                self.graph,
-                self.artifact.weights,
-                self.artifact.vocabularies,
-                {name: values[start : start + _BATCH] for name, values in columns.items()},
-            )
+            self._execute({name: values[start : start + _BATCH] for name, values in columns.items()})
             for start in range(0, max(rows), _BATCH)
         ]
         return np.concatenate([np.zeros(0, np.float32), *(part.reshape(-1) for part in parts)])
 
+    @np.errstate(all="ignore")
     def top_k(
         self,
         histories: Sequence[Sequence[Any]],
@@ -106,6 +104,10 @@ class Scorer:
         items = self.artifact.vocabularies[self.graph.items]
         if not isinstance(items, ExactVocabulary):
             raise RecpruneError("this artifact does not hold the item ids that top_k would answer with")
+        if len(self.columns) != 1:
+            raise RecpruneError(
+                f"top_k answers to one column of histories, this artifact reads: {', '.join(self.columns)}"
+            )
         names = items.ids()
         allowed = None
         if candidates is not None:
@@ -117,21 +119,31 @@ class Scorer:
         for start in range(0, len(histories), 256):
             block = [list(history) for history in histories[start : start + 256]]
             known = [self._rows(items, history) for history in block]
-            values = execute(self.graph, self.artifact.weights, self.artifact.vocabularies, {self.columns[0]: block})
+            values = self._execute({self.columns[0]: block})
             for i, seen in enumerate(known):
                 row = values[i, : len(names)]
                 if not len(seen) and self.graph.fallback is not None:
-                    row = self.artifact.weights[self.graph.fallback].value.decode()[: len(names)].reshape(-1)
+                    row = _finite(self.artifact.weights[self.graph.fallback].value.decode()[: len(names)].reshape(-1))
                 found, value = top_k(row, k, exclude=seen if exclude_history else None, candidates=allowed)
                 ids.append(names[found])
                 scores.append(value)
                 fallback.append(not len(seen))
         return Recommendations((ids, scores, np.array(fallback, dtype=bool)))
 
+    def _execute(self, columns: Mapping[str, Any]) -> Array:
+        return _finite(execute(self.graph, self.artifact.weights, self.artifact.vocabularies, columns))
+
     @staticmethod
     def _rows(items: ExactVocabulary, history: list[Any]) -> Array:
         rows = items.lookup(np.array(history, dtype=object))
         return rows[rows < len(items)]
+
+
+def _finite(scores: Array) -> Array:
+    """Weights that are finite may still overflow: an artifact can be made up."""
+    if not np.isfinite(scores).all():
+        raise RecpruneError("the artifact's weights are too large: a score is not finite")
+    return scores
 
 
 def column(frame: Any, name: str) -> Array:

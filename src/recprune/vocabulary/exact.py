@@ -17,6 +17,7 @@ __all__ = ["ExactVocabulary"]
 
 Array = npt.NDArray[Any]
 _WINDOW = 1 << 23
+_LARGEST = 1 << 30  # bytes of the ids of a group, each as long as the longest: a few bytes of xz may claim any number
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,8 @@ class ExactVocabulary:
         for group in self.groups:
             if group.ndim != 1 or (group.dtype.kind != "S" and group.dtype != np.int64):
                 raise RecpruneError(f"a vocabulary holds ids as bytes or int64, got {group.dtype}")
+            if group.nbytes > _LARGEST:
+                raise RecpruneError(f"a vocabulary's ids take more than {_LARGEST} bytes: store fingerprints of them")
             if (group[1:] <= group[:-1]).any():
                 raise RecpruneError("a vocabulary's ids are not sorted, or one is there twice")
         object.__setattr__(self, "groups", tuple(Keys(group) for group in self.groups))
@@ -119,6 +122,7 @@ _FILTER = {"id": lzma.FILTER_LZMA2, "preset": 6}
 
 def _raw(packed: Array, limit: int) -> bytes:
     """At most `limit` + 1 bytes, so that a small file cannot fill the memory."""
+    limit = min(limit, 2 * _LARGEST)
     reader = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[{**_FILTER, "dict_size": _WINDOW}])
     raw = reader.decompress(packed.tobytes(), max_length=limit + 1)
     if not reader.eof or reader.unused_data:
@@ -136,11 +140,13 @@ def _integers(packed: Array, count: int) -> Array:
 
 def _text(packed: Array, count: int) -> Array:
     raw = _raw(packed, (MAX_BYTES + 1) * count)
-    ids = raw.split(b"\n") if count or raw else []
-    if len(ids) != count:
-        raise RecpruneError(f"a vocabulary of {count} ids holds {len(ids)}")
-    if max(map(len, ids), default=0) > MAX_BYTES:
+    raw.decode("utf-8", "surrogatepass")  # a line break is no part of a letter: what is valid whole is valid id by id
+    if (found := raw.count(b"\n") + 1 if count or raw else 0) != count:
+        raise RecpruneError(f"a vocabulary of {count} ids holds {found}")
+    ids = raw.split(b"\n") if count else []
+    longest = max(map(len, ids), default=0)
+    if longest > MAX_BYTES:
         raise RecpruneError(f"a vocabulary's id is longer than {MAX_BYTES} bytes")
-    keys = np.array(ids, dtype=np.bytes_)
-    np.char.decode(keys, "utf-8", "surrogatepass")
-    return keys
+    if longest * count > _LARGEST:
+        raise RecpruneError(f"a vocabulary of {count} ids of up to {longest} bytes is too large")
+    return np.array(ids, dtype=np.bytes_)

@@ -49,9 +49,9 @@ class Sparse(Encoding):
         if (
             not isinstance(self.dims, tuple)
             or len(self.dims) != 2
-            or any(not isinstance(d, int) or isinstance(d, bool) or d < 0 for d in self.dims)
+            or any(type(d) is not int or not 0 <= d < 2**31 for d in self.dims)
         ):
-            raise RecpruneError(f"a sparse matrix has two axes, got {self.dims}")
+            raise RecpruneError(f"a sparse matrix has two axes below 2**31, got {self.dims}")
         if not isinstance(self.paired, bool):
             raise RecpruneError(f"paired must be true or false, got {self.paired!r}")
         if (
