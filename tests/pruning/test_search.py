@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -152,6 +153,15 @@ def test_another_constraint_starts_from_what_is_known(found):
     smaller = run(found[0], size=result.chosen.disk_bytes - 1, max_drop=None)
     assert smaller.chosen.disk_bytes < result.chosen.disk_bytes
     assert smaller.chosen.differences["auc"].value < -0.005
+
+
+def test_an_artifact_that_was_deleted_is_made_again(tmp_path):
+    first = run(tmp_path, trials=8)
+    shutil.rmtree(tmp_path / "tried")
+    again = run(tmp_path, trials=8)
+    assert described(again) == described(first)
+    for trial in (again.chosen, *again.frontier):
+        assert sum(file.stat().st_size for file in (tmp_path / trial.folder).iterdir()) == trial.disk_bytes
 
 
 def _killed(folder):

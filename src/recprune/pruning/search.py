@@ -134,7 +134,10 @@ def search(
         tried = _tried(bench)
         sign = bench.signs[bench.metric]
         found = Found(bench.folder, bench.metric, sign, original, bench.values, tried, goal.choose(bench, tried))
-        _tidy(bench.folder / "tried", [found.chosen, *found.frontier, *found.family.values()])
+        kept = [found.chosen, *found.frontier, *found.family.values()]
+        for trial in kept:
+            bench.restore(trial.recipe, trial.folder, say)
+        _tidy(bench.folder / "tried", kept)
     return found
 
 

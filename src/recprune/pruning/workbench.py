@@ -17,11 +17,12 @@ import numpy as np
 from recprune.adapters import Adapter
 from recprune.artifact import Artifact, lay_out, read, write
 from recprune.artifact.files import write_bytes
+from recprune.artifact.write import MANIFEST
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.evaluation import differences, parse_metric
 from recprune.judge import Judge
-from recprune.pruning.compress import apply, pack
+from recprune.pruning.compress import CompressedModel, apply, pack
 from recprune.pruning.estimate import Estimate, Tradeoff, measure
 from recprune.pruning.methods import FitBytes
 from recprune.pruning.recipe import Recipe
@@ -85,10 +86,7 @@ class Workbench:
 
     def judged(self, recipe: Recipe, name: str) -> dict[str, Any]:
         """Apply a recipe, write its artifact to `name` in the folder, and judge what comes back from the disk: JSON."""
-        result = apply(
-            self.snapshot, recipe, self.context, self.adapter, self.model, before=self.original, run=self._remembered
-        )
-        size = result.save(self.folder / name)
+        size = self._made(recipe).save(self.folder / name)
         artifact = read(self.folder / name)
         start = time.perf_counter()
         answers = self.judge.predict(artifact)
@@ -104,6 +102,17 @@ class Workbench:
             "us": us,
             "folder": name,
         }
+
+    def restore(self, recipe: Recipe, name: str, say: Callable[[str], None]) -> None:
+        """Write an artifact again that is not there any more: one that was no longer among the best, or was deleted."""
+        if not (self.folder / name / MANIFEST).exists():
+            say(f"making {name} again")
+            self._made(recipe).save(self.folder / name)
+
+    def _made(self, recipe: Recipe) -> CompressedModel:
+        return apply(
+            self.snapshot, recipe, self.context, self.adapter, self.model, before=self.original, run=self._remembered
+        )
 
     @cached_property
     def tradeoff(self) -> Tradeoff:
