@@ -32,6 +32,7 @@ from recprune.pipeline.run import Run, machine, versions
 from recprune.pipeline.search import search_task
 from recprune.pruning.compress import apply
 from recprune.pruning.recipe import Recipe
+from recprune.pruning.space import Space, space_of
 
 ROOT = Path(__file__).parent
 RUNS = ROOT.parent / "runs"
@@ -46,7 +47,7 @@ SEEDS = {
 TRIALS, RETRAINED = 48, 4
 KEEPS = (0.3, 0.1, 0.03, 0.01)
 BITS = 8  # of the hash of an id, for all alike
-COMBINED = ("search", "fit_bytes", "hand-written")
+COMBINED = ("search", "fit_bytes", "hand-written", "grid", "random recipes")
 Json = dict[str, Any]
 
 
@@ -150,6 +151,23 @@ def alone_towers() -> dict[str, dict[str, list[Json]]]:
     }
 
 
+def grid() -> Iterator[Recipe]:
+    """As many recipes as the search tries: rows by expected loss, times codes of what is left, alike for all tables."""
+    for keep in (1, 0.5, 0.25, 0.1, 0.05, 0.02):
+        for bits in (10, 8, 6, 5, 4, 3, 2, 1):
+            rows = {"drop_rows": {"target": "tables.*", "budget": {"uniform": keep}, "importance": "expected_loss"}}
+            codes = [{"codebook": {"target": target, "bits": bits}} for target in ("tables.*.factor", "tables.*.bias")]
+            layers = {"quantize": {"target": "*.weight", "bits": 8}}
+            yield Recipe.from_json({"fingerprint": 7, "steps": [rows, *codes, layers]})
+
+
+def at_random(space: Space) -> Iterator[Recipe]:
+    """As many recipes as the search tries, a choice at random of every knob of its space."""
+    rng = np.random.default_rng(0)
+    for _ in range(TRIALS):
+        yield space.recipe({knob.name: int(rng.integers(len(knob.choices))) for knob in space.knobs})
+
+
 class Bench:
     """One task and seed: its original, and points that are made once."""
 
@@ -193,6 +211,10 @@ class Bench:
         for method, settings in alone.items():
             for setting, steps in settings.items():
                 recipe(method, setting, steps)
+        if self.name == "like-ids":
+            for method, recipes in (("grid", grid()), ("random recipes", at_random(space_of(snapshot)))):
+                for i, given in enumerate(recipes):
+                    recipe(method, f"{i}", given.to_json()["steps"], given.fingerprint)
         for method, setting, artifact in frontier_peers.after_training(self.task, model, snapshot):
             self._kept(f"peer: {method}", setting, lambda artifact=artifact: self._saved(*artifact()))
         for method, setting, make in frontier_peers.from_scratch(self.task, self.seed):
@@ -276,7 +298,7 @@ def judged(task: str) -> Json:
     value = {
         key: [
             {
-                part: estimate(judges[part].truth, found[part], (metric,), resamples=2)[metric].value
+                part: estimate(judges[part].truth, found[part], (metric,), resamples=100)[metric].value
                 for part in ("valid", "test")
                 if part in found
             }

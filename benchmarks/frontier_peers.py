@@ -105,6 +105,10 @@ def torchao_int(snapshot: Snapshot, tables: list[str], bits: int, hashes: int | 
     for name in tables:
         value = snapshot.weights[name].value
 
+        if value.shape[1] == 1:  # it has no codes for tables of one column: ours, in its favour
+            values[name] = sizes[name] = stored(value, lambda array: Quantized.encode(array, bits, "per_column"))
+            continue
+
         def quantized(array: np.ndarray) -> Encoding:
             module = nn.Sequential(nn.Embedding.from_pretrained(torch.from_numpy(array.copy())))
             quantize_(module, config, filter_fn=lambda m, _: isinstance(m, nn.Embedding))

@@ -166,6 +166,8 @@ def test_differences_and_estimate_draw_the_same_users_as_compare():
     other = rng.random(800)
     whole = ev.compare(truth, scores, other, ["auc"]).metrics["auc"]
     assert ev.differences(truth, scores, {"peer": other}, ["auc"])["peer"]["auc"] == whole.difference
+    # Any name will do: the original has none that another could take.
+    assert ev.differences(truth, scores, {"": other}, ["auc"])[""]["auc"] == whole.difference
     assert ev.estimate(truth, other, ["auc"])["auc"] == whole.compressed
 
 

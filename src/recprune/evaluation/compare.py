@@ -205,18 +205,18 @@ def differences(
     seed: int = 0,
 ) -> dict[str, dict[str, Interval]]:
     """Paired differences other - original of many models: the points of a frontier. Same resamples as `compare`."""
-    models = {"": _seeds(truth, original, "original")} | {name: _seeds(truth, p, name) for name, p in others.items()}
+    # The original has no name: any name, the empty one too, may be another's.
+    models: dict[str | None, list[Any]] = {None: _seeds(truth, original, "original")}
+    models |= {name: _seeds(truth, p, name) for name, p in others.items()}
     for name, seeds in models.items():
-        if len(seeds) != len(models[""]):
-            raise RecpruneError(
-                f"{name}: {len(seeds)} models, but {len(models[''])} originals: pairs need one per seed"
-            )
+        if len(seeds) != len(models[None]):
+            raise RecpruneError(f"{name}: {len(seeds)} models, but {len(models[None])} originals: pairs need one per seed")
     parsed = [parse_metric(name) for name in metrics]
     cells = {(name, m): [truth.statistic(m, p) for p in seeds] for name, seeds in models.items() for m in parsed}
     values, draws = _bootstrap(cells, truth.n_users, resamples, seed)
 
     def difference(name: str, metric: Metric) -> Interval:
-        a, b = ("", metric), (name, metric)
+        a, b = (None, metric), (name, metric)
         return _interval(values[b] - values[a], draws[b] - draws[a], cells[a][0].is_mean)
 
     return {name: {str(m): difference(name, m) for m in parsed} for name in others}
