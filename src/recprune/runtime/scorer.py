@@ -50,7 +50,8 @@ class Recommendations(tuple[list[Array], list[Array], Array]):
 class Scorer:
     """A loaded artifact.
 
-    `columns` are what a request must give.
+    `columns` are what a request must give. `classes`: of a classifier, what the columns of its scores are the
+    probabilities of; where `score` gives one column, it is the second of two. None for other models.
     """
 
     def __init__(self, artifact: Artifact) -> None:
@@ -59,10 +60,11 @@ class Scorer:
         self.artifact = artifact
         self.graph = artifact.graph
         self.columns = artifact.graph.columns
+        self.classes = artifact.graph.classes
 
     @np.errstate(all="ignore")  # what overflows is refused, not warned of
     def score(self, frame: Any) -> npt.NDArray[np.float32]:
-        """One score a row.
+        """One score a row, (rows,); (rows, columns) for a model of several classes or one that gives vectors.
 
         `frame`: a pandas or polars frame, or a mapping of lists or arrays, with the artifact's columns. An id may come as
         text or number; a missing one (None, NaN) is the id "" where the model knows that, else unknown. Raises RecpruneError
@@ -79,7 +81,10 @@ class Scorer:
             self._execute({name: values[start : start + _BATCH] for name, values in columns.items()})
             for start in range(0, max(rows), _BATCH)
         ]
-        return np.concatenate([np.zeros(0, np.float32), *(part.reshape(-1) for part in parts)])
+        if not parts:  # no rows: run on none of them to know the shape
+            parts = [execute(self.graph, self.artifact.weights, self.artifact.vocabularies, columns)]
+        found = np.concatenate(parts)
+        return found[:, 0] if found.shape[1] == 1 else found
 
     @np.errstate(all="ignore")
     def top_k(
