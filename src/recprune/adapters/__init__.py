@@ -17,6 +17,7 @@ __all__ = ["Adapter", "adapter_for"]
 _ADAPTERS = {
     "recprune.recommenders.tables.TableModel": "recprune.adapters.tables:TableAdapter",
     "recprune.recommenders.ease.ItemItem": "recprune.adapters.items:ItemAdapter",
+    "recprune.recommenders.titles.TitleIndex": "recprune.adapters.titles:TitleAdapter",
     "recprune.recommenders.sequences.SequenceModel": "recprune.adapters.sequences:SequenceAdapter",
     "sklearn.pipeline.Pipeline": "recprune.adapters.sklearn:SklearnAdapter",
     "sklearn.naive_bayes.MultinomialNB": "recprune.adapters.sklearn:SklearnAdapter",

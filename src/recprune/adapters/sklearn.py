@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
+from sklearn.utils import column_or_1d
 
 from recprune.adapters.calibration import GraphCalibration
 from recprune.adapters.sklearn_parts import (
@@ -100,6 +101,7 @@ class SklearnAdapter:
         x, y = data
         try:
             counted = parts.counted(x)
+            y = y if y is None else column_or_1d(y)
         except (ValueError, TypeError, AttributeError) as error:
             raise RecpruneError(f"X does not fit the model: {error}") from error
         rows = self.read(model).weights.sizes[axis] - 1
@@ -246,7 +248,7 @@ class _Fit:
         keep = _left(self.parts, weights)
         if smaller.vectorizer is None:
             keep = np.flatnonzero(weights["coef"].value.mask()[:-1])
-            read = np.asarray(self.x)[:, keep] if not hasattr(self.x, "tocsr") else self.x.tocsr()[:, keep]
+            read = self.counted[:, keep]
         else:
             read = smaller.counted(self.x)
         if smaller.svd is not None:

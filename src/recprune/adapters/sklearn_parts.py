@@ -15,7 +15,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer, T
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.naive_bayes import ComplementNB, MultinomialNB
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted
 
 from recprune.errors import RecpruneError
 from recprune.text import Analyzer, escape
@@ -24,6 +24,7 @@ __all__ = ["HEADS", "Parts", "analyzer_of", "head_arrays", "output_of", "parts_o
 
 Array = npt.NDArray[Any]
 HEADS = (MultinomialNB, ComplementNB, LogisticRegression, SGDClassifier)
+_NEVER = -1e4
 _BAYES = (MultinomialNB, ComplementNB)
 _SUPPORTED = (
     "[CountVectorizer or TfidfVectorizer, TfidfTransformer, TruncatedSVD], then MultinomialNB, ComplementNB, "
@@ -56,7 +57,9 @@ class Parts:
 
     def counted(self, data: Any) -> Any:
         """What the first layer reads for raw data, before components: (rows, words or features)."""
-        found = data if self.vectorizer is None else self.vectorizer.transform(data)
+        if self.vectorizer is None:
+            return check_array(data, accept_sparse="csr")
+        found = self.vectorizer.transform(data)
         return found if self.tfidf is None else self.tfidf.transform(found)
 
 
@@ -131,10 +134,15 @@ def head_arrays(head: Any) -> tuple[Array, Array]:
         coef = head.coef_.toarray() if hasattr(head.coef_, "toarray") else head.coef_
         return coef.T, np.broadcast_to(head.intercept_, len(coef))
     logs = head.feature_log_prob_
-    prior = head.class_log_prior_ if isinstance(head, MultinomialNB) else np.zeros(len(logs))
+    prior = _prior(head) if isinstance(head, MultinomialNB) else np.zeros(len(logs))
     if two:
         return (logs[1] - logs[0])[:, None], prior[1:] - prior[:1]
     return (logs - logs.mean(axis=0)).T, prior - prior.mean()
+
+
+def _prior(head: Any) -> Array:
+    """Logarithms of the priors; of a class without any weight not minus infinity, which no file holds, but as good as it."""
+    return np.maximum(head.class_log_prior_, _NEVER)
 
 
 def output_of(head: Any) -> Sequence[str]:
@@ -214,7 +222,7 @@ def _fill(head: Any, parts: Parts, keep: Array, coef: Array, bias: Array) -> Non
     head.feature_log_prob_ = spread(coef.T, old.feature_log_prob_[:, at].mean(axis=0))
     head.feature_count_ = old.feature_count_[:, at]
     if isinstance(old, MultinomialNB):
-        head.class_log_prior_ = spread(bias[:, None], old.class_log_prior_.mean(keepdims=True))[:, 0]
+        head.class_log_prior_ = spread(bias[:, None], _prior(old).mean(keepdims=True))[:, 0]
     else:
         head.feature_all_ = old.feature_all_[at]
 
