@@ -142,7 +142,7 @@ def head_arrays(head: Any) -> tuple[Array, Array]:
 
 def _prior(head: Any) -> Array:
     """Logarithms of the priors; of a class without any weight not minus infinity, which no file holds, but as good as it."""
-    return np.maximum(head.class_log_prior_, _NEVER)
+    return np.asarray(np.maximum(head.class_log_prior_, _NEVER))
 
 
 def output_of(head: Any) -> Sequence[str]:
