@@ -23,7 +23,6 @@ __all__ = [
     "Recommender",
     "implicit_als",
     "item_cosine",
-    "largest_of_rows",
     "linear",
     "next_item_peers",
     "popularity",
@@ -131,25 +130,15 @@ def item_cosine(user_items: Any, neighbours: int = 200, shrink: float = 10.0) ->
     for start in range(0, matrix.shape[1], 2048):
         block = csr_array(by_item[start : start + 2048] @ matrix)
         row = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
-        block.data = block.data / (norm[row + start] * norm[block.indices] + np.float32(shrink))
-        parts.append(csr_array(largest_of_rows(block, neighbours, start)))
+        values = block.data / (norm[row + start] * norm[block.indices] + np.float32(shrink))
+        values[block.indices == row + start] = 0
+        # The largest `neighbours` of each row: position within the row, ordered by falling value.
+        order = np.lexsort((block.indices, -values, row))
+        place = np.arange(len(order)) - block.indptr[row]
+        chosen = order[(place < neighbours) & (values[order] > 0)]
+        parts.append(csr_array((values[chosen], (row[chosen], block.indices[chosen])), shape=block.shape))
     # Row j holds the items that j resembles: the score of j sums over them, so histories meet the transpose.
     return linear(csr_array(vstack(parts).T) if parts else csr_array((0, 0), dtype=np.float32))
-
-
-def largest_of_rows(block: Any, count: int, start: int) -> Any:
-    """The `count` largest entries above zero of each row of a block, scipy COO; row i is item `start + i`, itself left out.
-
-    `block`: scipy CSR. Ties go to the lower column.
-    """
-    from scipy.sparse import coo_array
-
-    row = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
-    values = np.where(block.indices == row + start, 0, block.data)
-    order = np.lexsort((block.indices, -values, row))
-    place = np.arange(len(order)) - block.indptr[row]
-    chosen = order[(place < count) & (values[order] > 0)]
-    return coo_array((values[chosen], (row[chosen], block.indices[chosen])), shape=block.shape)
 
 
 def implicit_als(

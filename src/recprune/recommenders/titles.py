@@ -11,10 +11,9 @@ import numpy.typing as npt
 
 from recprune.errors import RecpruneError
 from recprune.recommenders.ease import ItemItem
-from recprune.recommenders.item_peers import largest_of_rows
 from recprune.weights import Encoding, Sparse
 
-__all__ = ["TitleIndex", "neighbours_of"]
+__all__ = ["TitleIndex", "largest_of_rows", "neighbours_of"]
 
 _BLOCK = 2048
 _BITS = 8
@@ -54,6 +53,21 @@ def neighbours_of(
     size = len(ids) + 1  # the last is the item that nobody knows
     matrix = Sparse.encode(np.concatenate(rows), np.concatenate(columns), np.concatenate(values), (size, size), _BITS)
     return ItemItem(matrix, ids, np.zeros(len(ids), np.float32) if shares is None else shares)
+
+
+def largest_of_rows(block: Any, count: int, start: int) -> Any:
+    """The `count` largest entries above zero of each row of a block, scipy COO; row i is item `start + i`, itself left out.
+
+    `block`: scipy CSR. Ties go to the lower column.
+    """
+    from scipy.sparse import coo_array
+
+    row = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
+    values = np.where(block.indices == row + start, 0, block.data)
+    order = np.lexsort((block.indices, -values, row))
+    place = np.arange(len(order)) - block.indptr[row]
+    chosen = order[(place < count) & (values[order] > 0)]
+    return coo_array((values[chosen], (row[chosen], block.indices[chosen])), shape=block.shape)
 
 
 @dataclass(frozen=True, eq=False)
