@@ -1,6 +1,6 @@
 """Text models on the titles of Book-Crossing: how small, at which accuracy, against the library's own means at equal bytes.
 
-    python benchmarks/families/text.py [seed ...]
+    python benchmarks/families/text.py [part ...] [seed ...]
 
 Publisher (the 20 most frequent) and language (by the group of the ISBN) from the title, by naive Bayes and by logistic
 regression; and the next book by titles. A seed splits the works, so that no edition of a test book is trained on. Settings
@@ -45,39 +45,54 @@ Titles = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def points(seed: int) -> list[Point]:
     """All points of one split: name, kind, bytes, metrics with intervals, differences to the original."""
-    return [point | {"seed": seed} for part in (publisher, language, next_book) for point in part(seed)]
+    return [point | {"seed": seed} for part in PARTS.values() for point in part(seed)]
 
 
-def publisher(seed: int) -> Iterator[Point]:
-    """One of the 20 most frequent publishers, from the words of the title."""
-    items = _items().filter(pl.col("publisher").is_not_null())
-    top = items.group_by("publisher").len().sort("len", "publisher", descending=True)["publisher"].head(20)
-    titles = _titles(items.filter(pl.col("publisher").is_in(top.to_list())), "publisher")
+def publisher_bayes(seed: int) -> Iterator[Point]:
+    """The publisher from the words of the title, by naive Bayes."""
     bayes = make_pipeline(CountVectorizer(), MultinomialNB(alpha=0.3))
-    yield from _compared("publisher, NB", bayes, titles, seed, [(FitBytes(107_000),), (FitBytes(54_000),)], 8)
+    ours = [(FitBytes(107_000),), (FitBytes(54_000),)]
+    yield from _compared("publisher, NB", bayes, _publishers(), seed, ours, 8)
+
+
+def publisher_logistic(seed: int) -> Iterator[Point]:
+    """The same by logistic regression, refitted on the words that are left."""
     logistic = make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=3, tol=1e-3, max_iter=60))
     coded = [(Retrain(), Codebook("coef", 8, parts), Codebook("idf", 5)) for parts in (3, 2)]
     ours = [(DropIds("word", keep, "popularity"), *coded[i]) for keep, i in ((0.7, 0), (0.5, 0), (0.35, 1))]
-    yield from _compared("publisher, LR", logistic, titles, seed, ours, 8)
+    yield from _compared("publisher, LR", logistic, _publishers(), seed, ours, 8)
 
 
-def language(seed: int) -> Iterator[Point]:
-    """The language, from n-grams of the title's letters; of the English books one in ten, as many as all others."""
+def language_bayes(seed: int) -> Iterator[Point]:
+    """The language from n-grams of the title's letters, by naive Bayes."""
+    bayes = make_pipeline(CountVectorizer(analyzer="char_wb", ngram_range=(1, 4)), MultinomialNB(alpha=0.1))
+    ours: list[tuple[Any, ...]] = [(DropIds("word", keep), Codebook("coef", 8)) for keep in (0.3, 0.2, 0.1)]
+    yield from _compared("language, NB", bayes, _languages(), seed, ours, 8)
+
+
+def language_logistic(seed: int) -> Iterator[Point]:
+    """The same by logistic regression."""
+    letters = TfidfVectorizer(sublinear_tf=True, analyzer="char_wb", ngram_range=(1, 3))
+    logistic, idf = make_pipeline(letters, LogisticRegression(C=10, tol=1e-3)), Quantize("idf", 8, "per_tensor")
+    ours: list[tuple[Any, ...]] = [(DropIds("word", 0.3), Retrain(), idf, Codebook("coef", 8))]
+    ours += [(DropIds("word", keep), Retrain(), idf, Quantize("coef", 4, "per_column")) for keep in (0.2, 0.1, 0.05)]
+    yield from _compared("language, LR", logistic, _languages(), seed, ours, 8)
+
+
+def _publishers() -> Titles:
+    """The titles of the 20 most frequent publishers."""
+    items = _items().filter(pl.col("publisher").is_not_null())
+    top = items.group_by("publisher").len().sort("len", "publisher", descending=True)["publisher"].head(20)
+    return _titles(items.filter(pl.col("publisher").is_in(top.to_list())), "publisher")
+
+
+def _languages() -> Titles:
+    """Titles by language; of the English books one in ten, as many as all others."""
     items = _items()
     isbn = items["item"].to_list()
     names = [GROUPS.get(i[:1]) or GROUPS.get(i[:2]) or "other" for i in isbn]
     chosen = [name != "English" or zlib.crc32(i.encode()) % 10 == 0 for name, i in zip(names, isbn, strict=True)]
-    titles = _titles(items.with_columns(language=pl.Series(names)).filter(pl.Series(chosen)), "language")
-    letters = {"analyzer": "char_wb", "ngram_range": (1, 4)}
-    bayes = make_pipeline(CountVectorizer(**letters), MultinomialNB(alpha=0.1))
-    ours: list[tuple[Any, ...]] = [(DropIds("word", keep), Codebook("coef", 8)) for keep in (0.3, 0.2, 0.1)]
-    yield from _compared("language, NB", bayes, titles, seed, ours, 8)
-    letters["ngram_range"] = (1, 3)
-    logistic = make_pipeline(TfidfVectorizer(sublinear_tf=True, **letters), LogisticRegression(C=10, tol=1e-3))
-    idf = Quantize("idf", 8, "per_tensor")
-    ours = [(DropIds("word", 0.3), Retrain(), idf, Codebook("coef", 8))]
-    ours += [(DropIds("word", keep), Retrain(), idf, Quantize("coef", 4, "per_column")) for keep in (0.2, 0.1, 0.05)]
-    yield from _compared("language, LR", logistic, titles, seed, ours, 8)
+    return _titles(items.with_columns(language=pl.Series(names)).filter(pl.Series(chosen)), "language")
 
 
 def _compared(
@@ -199,20 +214,30 @@ def _titles(items: pl.DataFrame, label: str) -> Titles:
     )
 
 
+PARTS = {
+    "publisher_bayes": publisher_bayes,
+    "publisher_logistic": publisher_logistic,
+    "language_bayes": language_bayes,
+    "language_logistic": language_logistic,
+    "next_book": next_book,
+}
+
+
 def main() -> None:
     """Print a line for each point: bytes, how many times smaller, value and difference."""
-    for seed in [int(given) for given in sys.argv[1:]] or SEEDS:
+    parts = [given for given in sys.argv[1:] if not given.isdigit()] or list(PARTS)
+    for seed in [int(given) for given in sys.argv[1:] if given.isdigit()] or SEEDS:
         whole = 1
-        for point in points(seed):
+        for point in (point for part in parts for point in PARTS[part](seed)):
             whole = point["disk_bytes"] if point["kind"] == "original" else whole
-            parts = [f"{seed}", f"{point['kind']:8}", f"{point['name']:75}", f"{point['disk_bytes']:10,}"]
-            parts.append(f"{whole / point['disk_bytes']:7.1f} x")
+            line = [f"{seed}", f"{point['kind']:8}", f"{point['name']:75}", f"{point['disk_bytes']:10,}"]
+            line.append(f"{whole / point['disk_bytes']:7.1f} x")
             for metric, value in point["metrics"].items():
                 gap = point["differences"][metric]
-                parts.append(
+                line.append(
                     f"{metric} {value['value']:.4f} {gap['value']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]"
                 )
-            print("  ".join(parts), flush=True)
+            print("  ".join(line), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Text pipelines and linear classifiers: the artifact and the rebuilt model answer as scikit-learn does."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
@@ -15,6 +17,7 @@ from recprune import Recipe, RecpruneError, compress, load
 from recprune.adapters.sklearn import SklearnAdapter
 from recprune.pruning.methods import Codebook, DropAxis, DropIds, DropRows, Factorize, Quantize, Retrain
 from recprune.runtime import Scorer
+from tests.test_imports import BLOCK, run
 
 RNG = np.random.default_rng(0)
 STEMS = ["night", "sea", "Über", "café", "don't", "the", "of", "2001", "书架", "a\\b", "x"]
@@ -225,6 +228,16 @@ def test_taylor_and_low_rank_go_through():
     recipe = Recipe((DropRows("coef", {"uniform": 0.5}, "taylor"), Factorize("coef", 2), Codebook("idf", 4)))
     found = compress(model, recipe, (TITLES, labels))
     np.testing.assert_allclose(Scorer(found.artifact).score({"text": NEW}), found.model.predict_proba(NEW), atol=1e-5)
+
+
+def test_the_artifact_needs_no_scikit_learn(tmp_path):
+    model = clone(MODELS["tf-idf, LR"][0]).fit(TITLES, LABELS)
+    compress(model, Recipe()).save(tmp_path / "artifact")
+    (tmp_path / "texts.json").write_text(json.dumps(NEW))
+    code = "import json, recprune; from pathlib import Path; folder = Path(sys.argv[1]); "
+    code += "scorer = recprune.load(folder / 'artifact'); texts = json.loads((folder / 'texts.json').read_text()); "
+    code += "print(json.dumps(scorer.score({'text': texts}).tolist()))"
+    np.testing.assert_allclose(json.loads(run(BLOCK + code, str(tmp_path))), model.predict_proba(NEW), atol=1e-6)
 
 
 def test_fingerprints_of_words():

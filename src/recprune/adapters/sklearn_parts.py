@@ -20,10 +20,10 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from recprune.errors import RecpruneError
 from recprune.text import Analyzer, escape
 
-__all__ = ["HEADS", "Parts", "analyzer_of", "head_arrays", "output_of", "parts_of", "put_together", "words_of"]
+__all__ = ["Parts", "analyzer_of", "head_arrays", "ids_of", "output_of", "parts_of", "put_together"]
 
 Array = npt.NDArray[Any]
-HEADS = (MultinomialNB, ComplementNB, LogisticRegression, SGDClassifier)
+_HEADS = (MultinomialNB, ComplementNB, LogisticRegression, SGDClassifier)
 _NEVER = -1e4
 _BAYES = (MultinomialNB, ComplementNB)
 _SUPPORTED = (
@@ -69,7 +69,7 @@ def parts_of(model: Any) -> Parts:
     found: dict[str, Any] = {}
     order: list[int] = []
     kinds: list[tuple[str, Any]] = [
-        ("vectorizer", CountVectorizer), ("tfidf", TfidfTransformer), ("svd", TruncatedSVD), ("head", HEADS)
+        ("vectorizer", CountVectorizer), ("tfidf", TfidfTransformer), ("svd", TruncatedSVD), ("head", _HEADS)
     ]  # fmt: skip
     for step in steps:
         if step is None or step == "passthrough":
@@ -95,7 +95,7 @@ def parts_of(model: Any) -> Parts:
     return parts
 
 
-def words_of(vectorizer: Any) -> list[str]:
+def _words_of(vectorizer: Any) -> list[str]:
     """The vocabulary in the order of its columns."""
     return sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
 
@@ -164,10 +164,10 @@ def put_together(
     `components`: (words, topics) or None; `coef`: (features, columns) as `head_arrays` gives them.
     """
     made = clone(model)
-    fresh = parts_from(made)
+    fresh = _unfitted(made)
     many = len(keep)
     if fresh.vectorizer is not None:
-        words = words_of(parts.vectorizer)
+        words = _words_of(parts.vectorizer)
         _keep(fresh.vectorizer, parts.vectorizer, CountVectorizer)
         fresh.vectorizer.vocabulary_ = {words[row]: i for i, row in enumerate(keep)}
         if isinstance(fresh.vectorizer, TfidfVectorizer):
@@ -187,14 +187,14 @@ def put_together(
     return made
 
 
-def parts_from(model: Any) -> Parts:
+def _unfitted(model: Any) -> Parts:
     """The parts of a model that is not fitted yet."""
     steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
 
     def first(kind: Any) -> Any:
         return next((step for step in steps if isinstance(step, kind)), None)
 
-    return Parts(first(CountVectorizer), first(TfidfTransformer), first(TruncatedSVD), first(HEADS))
+    return Parts(first(CountVectorizer), first(TfidfTransformer), first(TruncatedSVD), first(_HEADS))
 
 
 def _keep(fresh: Any, old: Any, kind: Any) -> None:
@@ -205,7 +205,7 @@ def _keep(fresh: Any, old: Any, kind: Any) -> None:
 
 def _fill(head: Any, parts: Parts, keep: Array, coef: Array, bias: Array) -> None:
     old = parts.head
-    _keep(head, old, next(kind for kind in HEADS if isinstance(old, kind)))
+    _keep(head, old, next(kind for kind in _HEADS if isinstance(old, kind)))
     head.n_features_in_ = len(coef)
     if not isinstance(old, _BAYES):
         head.coef_ = np.ascontiguousarray(coef.T, old.coef_.dtype)
@@ -230,6 +230,6 @@ def _fill(head: Any, parts: Parts, keep: Array, coef: Array, bias: Array) -> Non
 def ids_of(parts: Parts, features: int) -> Array:
     """Ids of the rows: words (as ids), names of features, or their numbers."""
     if parts.vectorizer is not None:
-        return np.array([escape(word) for word in words_of(parts.vectorizer)], dtype=np.str_)
+        return np.array([escape(word) for word in _words_of(parts.vectorizer)], dtype=np.str_)
     names = getattr(parts.head if parts.head is not None else parts.svd, "feature_names_in_", None)
     return np.arange(features) if names is None else np.array([str(name) for name in names], dtype=np.str_)
