@@ -65,15 +65,13 @@ def publisher_logistic(seed: int) -> Iterator[Point]:
 
 def publisher_lasso(seed: int) -> Iterator[Point]:
     """The same with an L1 penalty (SGD, a class at a time): most weights are zero, and only the others are stored."""
-    head = SGDClassifier(loss="log_loss", penalty="l1", alpha=5e-6, random_state=0)
-    idf = Codebook("idf", 4)
+    head = SGDClassifier(loss="log_loss", penalty="l1", alpha=1e-5, random_state=0)
+    lasso, idf = make_pipeline(TfidfVectorizer(sublinear_tf=True), head), Codebook("idf", 4)
     ours = [
-        (KeepTop("coef", count, "column", False, bits=4), DropIds("word", words, "magnitude"), idf)
-        for count, words in ((5000, 0.8), (2000, 0.7), (1000, 0.55))
+        (KeepTop("coef", count, "column", False, bits=bits), DropIds("word", words, "magnitude"), idf)
+        for count, bits, words in ((5000, 5, 0.55), (5000, 4, 0.55), (1000, 4, 0.5))
     ]
-    yield from _compared(
-        "publisher, L1", make_pipeline(TfidfVectorizer(sublinear_tf=True), head), _publishers(), seed, ours, 8
-    )
+    yield from _compared("publisher, L1", lasso, _publishers(), seed, ours, 8)
 
 
 def language_bayes(seed: int) -> Iterator[Point]:
@@ -194,11 +192,12 @@ def _interval(values: np.ndarray) -> dict[str, float]:
     return {"value": mean, "low": mean - margin, "high": mean + margin}
 
 
+_UNSAID = ("target", "axis", "granularity", "group", "l2", "tail", "by", "refit")
+
+
 def _said(step: Any) -> str:
     ((verb, fields),) = step.to_json().items()
-    shown = (
-        () if verb == "retrain" else [name for name in fields if name not in ("target", "axis", "granularity", "group")]
-    )
+    shown = () if verb == "retrain" else [name for name in fields if name not in _UNSAID]
     return " ".join([verb, *(str(fields[name]) for name in shown)])
 
 
