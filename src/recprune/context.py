@@ -13,7 +13,7 @@ from recprune.errors import RecpruneError
 from recprune.snapshot import Snapshot
 from recprune.weights import Weights
 
-__all__ = ["Calibration", "Context", "Trainer"]
+__all__ = ["ByClass", "Calibration", "Context", "Trainer"]
 
 
 class Trainer(Protocol):
@@ -43,11 +43,20 @@ class Calibration(Protocol):
         """Mean square of each input of a linear layer over the calibration rows, by the name of its matrix."""
 
 
+@dataclass(frozen=True, eq=False)
+class ByClass:
+    """How many training rows of each class hold each row of an axis, (rows, classes), and how many there are, (classes,)."""
+
+    reads: npt.NDArray[Any]
+    sizes: npt.NDArray[Any]
+
+
 @dataclass(frozen=True)
 class Context:
     """What a step may look at beside the weights.
 
     `popularity`: how often each row of an axis was read in training, by axis name (the out-of-vocabulary row last).
+    `by_class`: the same by class, where the data has labels of classes, by axis name.
     `gram`: items x items products of the training matrix, for closed-form refits of item-item models.
     `trainer`: how to retrain. `calibration`: the model run on data. `parts`: bytes on disk of each part of the
     artifact that weights would give: parameters, vocabularies, and the files around them. `say`: where progress goes,
@@ -55,6 +64,7 @@ class Context:
     """
 
     popularity: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    by_class: Mapping[str, ByClass] = field(default_factory=dict)
     gram: npt.NDArray[Any] | None = None
     trainer: Trainer | None = None
     calibration: Calibration | None = None

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 from recprune.errors import RecpruneError, unknown
+from recprune.text import Analyzer
 
 __all__ = ["KINDS", "VERSION", "Graph", "Kind", "Op"]
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,13 @@ KINDS: dict[str, Kind] = {
     # Scores of all items
     "every": Kind(0, 1, (), 2),  # all rows of a table
     "dot": Kind(2, 0, (), 2),  # vectors x what `every` began -> a score for each row of the table
+    # Texts and named features: bags whose rows count more or less
+    "tokens": Kind(1, 0, ("vocabulary", "analyzer"), 3),  # texts -> bags of the n-grams that the vocabulary has
+    "features": Kind(1, 0, ("vocabulary",), 3),  # mappings of names to numbers -> bags
+    "tfidf": Kind(1, 1, ("sublinear", "norm"), 3),  # bags -> bags of distinct rows: counts x a table's first column
+    # Several classes
+    "softmax": Kind(1, 0, (), 3),
+    "normalize": Kind(1, 0, (), 3),  # by the sum of the columns
 }
 
 
@@ -69,6 +77,13 @@ def _is_edges(value: Any) -> bool:
     if not isinstance(value, list | tuple) or any(type(edge) not in (int, float) for edge in value):
         return False
     return all(math.isfinite(edge) for edge in value) and all(a < b for a, b in pairwise(value))
+
+
+def _is_analyzer(value: Any) -> bool:
+    try:
+        return bool(Analyzer.from_json(value))
+    except RecpruneError as error:
+        raise RecpruneError(f"{value!r} is no analyzer: {error}") from error
 
 
 _FITS: dict[str, Callable[[Any], bool]] = {
@@ -79,6 +94,9 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "width": lambda value: type(value) is int and 1 <= value < 2**31,
     "heads": lambda value: isinstance(value, str),  # the name of an axis: its size is how many there are
     "factor": lambda value: type(value) in (int, float) and math.isfinite(value) and value > 0,
+    "analyzer": _is_analyzer,
+    "sublinear": lambda value: type(value) is bool,
+    "norm": lambda value: value in ("l1", "l2", None),
 }
 _MOST = 10_000  # operations
 # What gives zeros for zeros: where all that they read is gone, they go too.
@@ -126,6 +144,7 @@ class Graph:
 
     `columns`: what a request gives. `output`: the name of the scores. `items`: for a retrieval model, the vocabulary
     whose ids the columns of the output are; `fallback`: the parameter of scores for a request without known history.
+    `classes`: what the columns of the output are the scores of; two where the one column is that of the second.
     """
 
     columns: tuple[str, ...]
@@ -133,8 +152,11 @@ class Graph:
     output: str
     items: str | None = None
     fallback: str | None = None
+    classes: tuple[Any, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.classes is not None and any(type(label) not in (str, int, float, bool) for label in self.classes):
+            raise RecpruneError(f"classes are texts, numbers or truth values, got {self.classes}")
         known = set(self.columns)
         if not known or len(known) < len(self.columns) or not all(isinstance(name, str) for name in known):
             raise RecpruneError(f"a graph reads one column or more, each once, got {self.columns}")
@@ -174,6 +196,7 @@ class Graph:
             }
             for op in self.ops
         ]
+        named = {} if self.classes is None else {"classes": list(self.classes)}
         return {
             # The first that has all operations, so that an older recprune reads what it can.
             "version": max((KINDS[op.kind].since for op in self.ops), default=1),
@@ -182,6 +205,7 @@ class Graph:
             "output": self.output,
             "items": self.items,
             "fallback": self.fallback,
+            **named,
         }
 
     @classmethod
@@ -194,7 +218,8 @@ class Graph:
                 Op(op["kind"], op["output"], tuple(op["inputs"]), tuple(op["params"]), op["attrs"])
                 for op in data["ops"]
             )
-            return cls(tuple(data["columns"]), ops, data["output"], data["items"], data["fallback"])
+            classes = None if data.get("classes") is None else tuple(data["classes"])
+            return cls(tuple(data["columns"]), ops, data["output"], data["items"], data["fallback"], classes)
         except (KeyError, TypeError, OverflowError) as error:
             raise RecpruneError(f"graph is malformed: {error!r}") from error
 
@@ -222,4 +247,4 @@ class Graph:
         columns = tuple(column for column in self.columns if column in read)
         if not columns:
             raise RecpruneError("nothing is left for the model to read")
-        return Graph(columns, tuple(kept), self.output, self.items, self.fallback)
+        return replace(self, columns=columns, ops=tuple(kept))

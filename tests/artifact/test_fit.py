@@ -6,6 +6,7 @@ import pytest
 from recprune.artifact.fit import check
 from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
+from recprune.text import Analyzer
 from recprune.vocabulary import ListedVocabulary
 from recprune.weights import Dense, Param, Weights
 
@@ -67,6 +68,11 @@ def test_a_whole_model_fits():
         ([op("attention", "s", "x", "x", "x", "x", heads="head", factor=1)], "'s': attention cannot read 6 steps"),
         ([op("add", "s", "x", "e")], "'s': add cannot read 6 steps, 6 items"),
         ([op("relu", "s", "x")], "the output 's' has 6 steps"),
+        ([op("tfidf", "s", "h", params=("p",), sublinear=False, norm=None)], "'s': tfidf cannot read 4 bags"),
+        ([op("tfidf", "s", "u", params=("t",), sublinear=False, norm=None)], "'s': tfidf cannot read 6 vectors"),
+        ([op("tfidf", "s", "h", params=("t",), sublinear=False, norm="l1")], "the output 's' has 4 bags"),
+        ([op("softmax", "s", "h")], "'s': softmax cannot read 4 bags"),
+        ([op("tokens", "s", "u", vocabulary="v", analyzer=Analyzer().to_json())], "'s': tokens cannot read 6 vectors"),
     ],
 )
 def test_what_does_not_fit_is_named(ops, message):

@@ -81,6 +81,37 @@ def test_a_run_trains_compresses_and_judges(folder, model):
         assert "i15" in answer.ids[1]
 
 
+SHORES = ("north", "south", "east", "west")
+
+
+def test_titles_alone_say_what_is_next(folder):
+    # Titles name one of four shores, and readers keep to theirs.
+    rng = np.random.default_rng(1)
+    items = pl.DataFrame(
+        {"item": [f"i{i:02}" for i in range(40)], "title": [f"{SHORES[i % 4]} shore, part {i}" for i in range(40)]}
+    )
+    rows = [
+        (f"u{user}", f"i{4 * at + user % 4:02}", 5) for user in range(120) for at in rng.choice(10, 8, replace=False)
+    ]
+    log = pl.DataFrame(rows, schema=["user", "item", "stars"], orient="row").join(items, on="item")
+    log.write_csv(folder / "titled.csv")
+    text = "name: tales\nfile: titled.csv\nuser: user\nitem: item\nrating: stars\nitem_attributes: [title]\n"
+    (folder / "titled.yaml").write_text(text, encoding="utf-8")
+    steps = "- keep_top: {target: item_weights, per_column: 6, by: column, refit: false}"
+    half = CONFIG[CONFIG.index("          - drop_axis") :]
+    changes = {"log.yaml": "titled.yaml", "    trained_small: [4]\n": "", "ndcg@10:50%": "ndcg@10:10%"}
+    run = opened(folder, "titles", **changes, **{half: f"          {steps}\n"})
+    task = run.summary()["tasks"]["next"]
+    assert "nearest titles" in run.stage("next", "train")["original"]
+    # Six of ten of a shore are known, one of the other four is held out: at a random place of the first four it gives
+    # (1 + 0.63 + 0.5 + 0.43) / 4 = 0.64. Popularity guesses among 34.
+    assert 0.55 < task["metrics"]["ndcg@10"]["original"]["value"] < 0.75
+    assert task["peers"]["popularity"]["metrics"]["ndcg@10"]["value"] < 0.3
+    assert task["size"]["ratio"]["disk"] > 1
+    with pytest.raises(RecpruneError, match="model titles needs items with a title"):
+        opened(folder, "titles", **{"    trained_small: [4]\n": ""}).stage("next", "train")
+
+
 def test_a_log_without_times_is_no_sequence(folder):
     with pytest.raises(
         RecpruneError, match="model sasrec learns from the order of interactions, and this log has no time"
@@ -92,6 +123,7 @@ def test_a_log_without_times_is_no_sequence(folder):
     ("old", "new", "message"),
     [
         ("model: sasrec", "model: sasrek", "'sasrek'; did you mean 'sasrec'"),
+        ("model: sasrec", "model: titles", "trained_small is for models with a width; that of titles"),
         ("model: sasrec", "model: ease", "trained_small is for models with a width"),
         ("width: 16", "width: 0", "widths must be 1 or more"),
         ("[4]", "[four]", "invalid literal"),

@@ -8,6 +8,7 @@ import torch
 
 from recprune.adapters import adapter_for
 from recprune.adapters.calibration import GraphCalibration
+from recprune.adapters.sklearn import SklearnAdapter
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
@@ -19,6 +20,7 @@ from recprune.pruning.methods import (
     Compensate,
     DropAxis,
     DropFields,
+    DropIds,
     DropRows,
     DropWeights,
     Factorize,
@@ -96,6 +98,30 @@ def foreign_model():
     )
 
 
+WORDS = np.array([f"w{i:02}" for i in range(60)])
+
+
+@cache
+def text_pipeline():
+    """Titles of 60 words in three classes: what scikit-learn's text models are made of."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    rng = np.random.default_rng(0)
+    titles = [" ".join(rng.choice(WORDS, 5)) for _ in range(200)]
+    labels = np.array([hash_of(title) for title in titles])
+    return make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(titles, labels), (titles, labels)
+
+
+def hash_of(title):
+    return "abc"[sum(map(ord, title)) % 3]
+
+
+def text_model():
+    return SklearnAdapter().read(text_pipeline()[0]).weights
+
+
 BOOKS = np.array([f"b{i:02}" for i in range(40)])
 
 
@@ -116,6 +142,8 @@ def sasrec_model():
 
 
 def context(make=table_model):
+    if make is text_model:
+        return SklearnAdapter().context(*text_pipeline(), 0, lambda line: None)
     rng = np.random.default_rng(0)
     popularity = {
         axis: rng.integers(0, 50, rows) for axis, rows in (("user", 60), ("book", 90), ("item", 41), ("place", 7))
@@ -135,6 +163,7 @@ def histories(make):
 
 HISTORY_STEPS = [
     DropRows("items", Uniform(0.4)),
+    DropIds("item", 0.4),
     DropAxis("factor", 0.5),
     DropAxis("*hidden", 0.25),
     DropFields(("item",)),
@@ -156,6 +185,8 @@ CASES = [
     (table_model, DropRows("*.factor", Uniform(0.3))),
     (table_model, DropRows("*.factor", Uniform(0.3), "magnitude")),
     (table_model, DropRows("book.*", TotalBytes(1500), "popularity")),
+    (table_model, DropIds("book", 0.3)),
+    (table_model, DropIds("user", 0.1, "magnitude")),
     (table_model, DropAxis("hidden", 0.5)),
     (table_model, DropAxis("*.factor", 0.25)),
     (table_model, DropFields(("user",))),
@@ -192,6 +223,15 @@ CASES = [
     (sasrec_model, DropRows("positions", Uniform(0.5))),
     (sasrec_model, DropAxis("*head", 0.5)),
     (sasrec_model, DropAxis("*match,*value", 0.5)),
+    (text_model, DropIds("word", 0.3)),
+    (text_model, DropIds("word", 0.3, "chi_squared")),
+    (text_model, DropIds("word", 0.3, "mutual_information")),
+    (text_model, DropRows("coef", Uniform(0.4), "taylor")),
+    (text_model, Quantize("*", 8, "per_column")),
+    (text_model, Codebook("idf,coef", 4)),
+    (text_model, Factorize("coef", 2)),
+    (text_model, KeepTop("coef", 30, by="column", refit=False)),
+    (text_model, Retrain()),
     (foreign_model, Quantize("*", 8)),
     (foreign_model, Quantize("*", 3, "per_column")),
     (foreign_model, Quantize("*", 1, "per_tensor")),
@@ -217,7 +257,7 @@ def test_promises(make, step):
 
 PAIRS = [
     (make, first, second)
-    for make in (table_model, sasrec_model)
+    for make in (table_model, sasrec_model, text_model)
     for first in [step for other, step in CASES if other is make]
     for second in [step for other, step in CASES if other is make]
 ]

@@ -3,9 +3,19 @@
 import numpy as np
 import pytest
 
-from recprune.context import Context
+from recprune.context import ByClass, Context
 from recprune.errors import RecpruneError
-from recprune.pruning.importance import IMPORTANCES, Units, activation, magnitude, popularity, random, taylor
+from recprune.pruning.importance import (
+    IMPORTANCES,
+    Units,
+    activation,
+    chi_squared,
+    magnitude,
+    mutual_information,
+    popularity,
+    random,
+    taylor,
+)
 from recprune.pruning.methods import DropAxis, DropRows
 from recprune.weights import Dense, Param, Weights
 
@@ -99,11 +109,27 @@ def test_a_composite_axis_is_split_into_its_units():
 @pytest.mark.parametrize("name", IMPORTANCES)
 def test_rows_and_neurons_are_dropped_by_any(name):
     gradients = {n: np.ones(p.shape) for n, p in model().items()}
-    context = Context(READS, calibration=Known(gradients, {"out": [5, 0, 2]}))
+    by_class = {"item": ByClass(np.array([[3, 1], [2, 2], [0, 0]]), np.array([4, 4]))}
+    context = Context(READS, by_class=by_class, calibration=Known(gradients, {"out": [5, 0, 2]}))
     assert DropRows("table", {"uniform": 0.5}, name)(model(), context)["table"].value.mask().sum() == 2
-    if name != "popularity":
+    if name not in ("popularity", "chi_squared", "mutual_information"):
         cut = DropAxis("hidden", 0.6, name)(model(), context)
         assert cut["in"].shape == (2, 2)
         assert cut["out"].shape == (1, 2)
     with pytest.raises(RecpruneError, match="unknown importance"):
         DropAxis("hidden", 0.5, "taylo")
+
+
+def test_how_far_words_and_classes_are_from_independent():
+    # Four texts of each class. The first word is in 4 and 0 of them, the second in 2 and 2, the third in 3 and 1.
+    counted = ByClass(np.array([[4, 0], [2, 2], [3, 1]]), np.array([4, 4]))
+    units, context = Units.rows(model(), "table"), Context(by_class={"item": counted})
+    # Of each cell 2 are expected: (4 - 2)^2 / 2 four times, nothing, and (3 - 2)^2 / 2 four times.
+    assert chi_squared(units, context).tolist() == [8, 0, 2]
+    # The first says the class: ln 2. The third: 6/8 ln 1.5 + 2/8 ln 0.5.
+    expected = [np.log(2), 0, 0.75 * np.log(1.5) + 0.25 * np.log(0.5)]
+    np.testing.assert_allclose(mutual_information(units, context), expected, atol=1e-12)
+    with pytest.raises(RecpruneError, match="not counted by class; give data with labels"):
+        chi_squared(units, Context())
+    with pytest.raises(RecpruneError, match="have shape"):
+        chi_squared(units, Context(by_class={"item": ByClass(np.ones((2, 2)), np.array([4, 4]))}))

@@ -5,7 +5,8 @@ import pytest
 
 from recprune.errors import RecpruneError
 from recprune.graph import KINDS, Graph, Op
-from recprune.runtime.reference import _RUN, Bags, execute, rows_of
+from recprune.runtime.bags import Bags
+from recprune.runtime.reference import _RUN, execute, rows_of
 from recprune.vocabulary import ListedVocabulary, pair_keys
 from recprune.weights import Dense, Param, Rows, Weights
 

@@ -17,7 +17,13 @@ __all__ = ["Adapter", "adapter_for"]
 _ADAPTERS = {
     "recprune.recommenders.tables.TableModel": "recprune.adapters.tables:TableAdapter",
     "recprune.recommenders.ease.ItemItem": "recprune.adapters.items:ItemAdapter",
+    "recprune.recommenders.titles.TitleIndex": "recprune.adapters.titles:TitleAdapter",
     "recprune.recommenders.sequences.SequenceModel": "recprune.adapters.sequences:SequenceAdapter",
+    "sklearn.pipeline.Pipeline": "recprune.adapters.sklearn:SklearnAdapter",
+    "sklearn.naive_bayes.MultinomialNB": "recprune.adapters.sklearn:SklearnAdapter",
+    "sklearn.naive_bayes.ComplementNB": "recprune.adapters.sklearn:SklearnAdapter",
+    "sklearn.linear_model._logistic.LogisticRegression": "recprune.adapters.sklearn:SklearnAdapter",
+    "sklearn.linear_model._stochastic_gradient.SGDClassifier": "recprune.adapters.sklearn:SklearnAdapter",
     "torch.nn.modules.module.Module": "recprune.adapters.torch:TorchAdapter",
 }
 

@@ -48,9 +48,11 @@ def check(graph: Graph, weights: Weights, vocabularies: Mapping[str, Sized]) -> 
             raise RecpruneError(f"operation {op.output!r} gives {found.width} columns; this model may have {widest}")
         known[op.output] = found
     kind, width, _ = known[graph.output]
-    expected = 1 if graph.items is None else len(vocabularies[graph.items]) + 1
+    expected = max(width, 1) if graph.items is None else len(vocabularies[graph.items]) + 1
     if (kind, width) != ("vectors", expected):
         raise RecpruneError(f"the output {graph.output!r} has {width} {kind}, a score needs {expected} columns")
+    if graph.classes is not None and len(graph.classes) != (2 if width == 1 else width):
+        raise RecpruneError(f"the output {graph.output!r} has {width} columns for {len(graph.classes)} classes")
     if graph.items is not None and graph.fallback is not None:
         shape = weights[graph.fallback].shape
         if shape not in ((expected,), (expected, 1)):
@@ -76,7 +78,7 @@ def _result(op: Op, inputs: list[_Value], weights: Weights, vocabularies: Mappin
             read = " with ".join(", ".join(part) for part in (given, names) if part)
             raise RecpruneError(f"operation {op.output!r}: {op.kind} cannot read {read}")
 
-    if op.kind in ("lookup", "words", "history"):
+    if op.kind in ("lookup", "words", "history", "tokens", "features"):
         expect("column", fits=len(inputs) <= (2 if op.kind == "lookup" else 1))
         rows = len(vocabularies[op.attrs["vocabulary"]]) + 1
         return _Value("rows", rows) if op.kind == "lookup" else _Value("bags", rows, op.output)
@@ -87,6 +89,9 @@ def _result(op: Op, inputs: list[_Value], weights: Weights, vocabularies: Mappin
         expect("bags")
         rows, of = (widths[0], op.output) if op.kind == "recent" else (op.attrs["length"] + 1, inputs[0].of)
         return _Value("bags", rows, of)
+    if op.kind == "tfidf":
+        expect("bags", fits=len(shapes[0]) == 2 and shapes[0][0] == widths[0] and shapes[0][1] >= 1)
+        return _Value("bags", widths[0], op.output)
     if op.kind in ("take", "pool"):
         steps = op.kind == "take" and kinds == ["bags"]
         read = "bags" if op.kind == "pool" or steps else "rows"
@@ -118,6 +123,9 @@ def _result(op: Op, inputs: list[_Value], weights: Weights, vocabularies: Mappin
         return inputs[0]
     if op.kind == "shift":
         expect(kind, fits=max(shapes[0], default=0) == widths[0] and sum(d != 1 for d in shapes[0]) <= 1)
+        return inputs[0]
+    if op.kind in ("softmax", "normalize"):
+        expect(kind, fits=widths[0] >= 1)
         return inputs[0]
     expect(kind, fits=op.kind != "add" or len({*widths, 1}) <= 2)
     return _Value(kind, {"concat": sum(widths), "add": max(widths), "fm": 1, "sum": 1}.get(op.kind, widths[0]), of)

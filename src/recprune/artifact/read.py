@@ -169,6 +169,7 @@ def _param(name: str, spec: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[
     try:
         value = encoding_from(spec, _under(arrays, name))
         axes, protected = tuple(spec["axes"]), tuple(spec["protected"])
-        return Param(axes, value, protected, bool(spec["trained"]), bool(spec["has_unknown"]))
+        zero = bool(spec.get("unknown_is_zero", False))
+        return Param(axes, value, protected, bool(spec["trained"]), bool(spec["has_unknown"]), zero)
     except RecpruneError as error:
         raise RecpruneError(f"{path}/weights.safetensors: parameter {name!r}: {error}") from error

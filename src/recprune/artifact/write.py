@@ -72,6 +72,7 @@ def contents(artifact: Artifact) -> dict[str, bytes]:
                 "protected": param.protected,
                 "trained": param.trained,
                 "has_unknown": param.has_unknown,
+                **({"unknown_is_zero": True} if param.unknown_is_zero else {}),
                 **param.value.spec(),
             }
             for name, param in artifact.weights.items()

@@ -12,7 +12,7 @@ from recprune.evaluation import Gate
 from recprune.pruning.recipe import Recipe
 
 T = TypeVar("T")
-NEXT_ITEM_MODELS = ("ease", "two_tower", "sasrec")
+NEXT_ITEM_MODELS = ("ease", "two_tower", "sasrec", "titles")
 
 __all__ = ["LikeConfig", "NextItemConfig", "RunConfig", "TaskConfig", "read_config"]
 
@@ -62,7 +62,8 @@ class LikeConfig(TaskConfig):
 class NextItemConfig(TaskConfig):
     """A task of kind `next_item`: what a user takes next, judged over the whole catalogue; NDCG@10 first.
 
-    - `model`: `ease`, `two_tower` or `sasrec`; the latter learns from the order, so it needs a log with times.
+    - `model`: `ease`, `two_tower`, `sasrec` (it learns from the order, so it needs a log with times) or `titles`, which
+      recommends what has titles like those read (the items of the log need one).
     - `l2`: penalty of EASE, which stands among the peers of the other models.
     - `width` of the tables of `two_tower` and `sasrec`; `trained_small`: the plainest peers, the same model trained from
       scratch at these widths.
@@ -83,8 +84,8 @@ class NextItemConfig(TaskConfig):
             raise unknown("model", self.model, NEXT_ITEM_MODELS)
         if min((self.width, *self.trained_small)) < 1:
             raise RecpruneError(f"widths must be 1 or more, got {self.width} and {self.trained_small}")
-        if self.trained_small and self.model == "ease":
-            raise RecpruneError("trained_small is for models with a width; that of ease is the catalogue")
+        if self.trained_small and self.model in ("ease", "titles"):
+            raise RecpruneError(f"trained_small is for models with a width; that of {self.model} is the catalogue")
 
 
 _KINDS: dict[str, type[TaskConfig]] = {"like": LikeConfig, "next_item": NextItemConfig}

@@ -15,6 +15,7 @@ import polars as pl
 from recprune.adapters import adapter_for
 from recprune.artifact import Artifact, read, write
 from recprune.data import Log
+from recprune.errors import RecpruneError
 from recprune.evaluation import (
     ListTruth,
     by_activity,
@@ -61,7 +62,16 @@ class NextItemTask:
     @cached_property
     def ranker(self) -> EaseRanker | NeuralRanker:
         """What trains the model that the configuration names."""
-        return ranker_for(self.config, self.data, self.seed)
+        return ranker_for(self.config, self.data, self.seed, self.titles)
+
+    def titles(self) -> list[str]:
+        """Titles of the catalogue, "" where an item has none. Raises RecpruneError for a log without titles."""
+        items = self.load().items
+        if "title" not in items.columns:
+            raise RecpruneError("model titles needs items with a title; give the log a table of items that has one")
+        asked = pl.DataFrame({"item": self.data.items[: self.data.catalogue]}, schema={"item": items.schema["item"]})
+        found = asked.join(items.select("item", "title"), on="item", how="left", maintain_order="left")
+        return [title or "" for title in found["title"].to_list()]
 
     def model(self, folder: Path) -> Any:
         """The trained original."""

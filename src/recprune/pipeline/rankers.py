@@ -28,7 +28,7 @@ from recprune.recommenders.item_peers import Peer
 from recprune.runtime.topk import top_k
 from recprune.snapshot import Snapshot
 
-__all__ = ["VALID", "EaseRanker", "NeuralRanker", "ranker_for"]
+__all__ = ["VALID", "EaseRanker", "NeuralRanker", "TitleRanker", "ranker_for"]
 
 Array = npt.NDArray[Any]
 JudgeLists = Callable[[Array], float]
@@ -37,10 +37,17 @@ _K = 20
 VALID = 5000  # users that choices on validation are judged on: for these the first few thousand are enough
 
 
-def ranker_for(config: NextItemConfig, data: Any, seed: int) -> EaseRanker | NeuralRanker:
-    """What trains the model that the configuration names. Raises RecpruneError where the log does not suffice."""
+def ranker_for(
+    config: NextItemConfig, data: Any, seed: int, titles: Callable[[], list[str]]
+) -> EaseRanker | NeuralRanker:
+    """What trains the model that the configuration names. Raises RecpruneError where the log does not suffice.
+
+    `titles`: of the items that models may recommend.
+    """
     if config.model == "ease":
         return EaseRanker(config, data, seed)
+    if config.model == "titles":
+        return TitleRanker(config, data, seed, titles)
     if config.model == "sasrec" and not data.timed:
         raise RecpruneError("model sasrec learns from the order of interactions, and this log has no time")
     return NeuralRanker(config, data, seed)
@@ -61,7 +68,7 @@ class EaseRanker:
 
     def train(self, folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
         """The model, and the names of the files that it was written to."""
-        say(f"fitting EASE over {self.data.catalogue:,} items")
+        say(f"fitting {self.words}")
         return self.load(folder), []
 
     def load(self, folder: Path) -> Any:
@@ -97,6 +104,26 @@ class EaseRanker:
     def small(self, users: Array, judge: JudgeLists, say: Say) -> Iterator[Peer]:
         """Nothing: its plainest peer is plain magnitude pruning, which stands among all peers."""
         yield from ()
+
+
+@dataclass(frozen=True)
+class TitleRanker(EaseRanker):
+    """Neighbours by title: an item-item model that needs no reader."""
+
+    titles: Callable[[], list[str]]
+
+    @property
+    def words(self) -> str:
+        """What the model is."""
+        return f"nearest titles (TF-IDF of words, cosine) of {self.data.catalogue:,} items"
+
+    def load(self, folder: Path) -> Any:
+        """The model, from the titles."""
+        from recprune.recommenders.next_item_data import shares_of
+        from recprune.recommenders.titles import neighbours_of
+
+        ids = self.data.items[: self.data.catalogue]
+        return neighbours_of(self.titles(), ids, shares=shares_of(self.data.user_items))
 
 
 @dataclass(frozen=True)

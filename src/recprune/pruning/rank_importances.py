@@ -75,7 +75,7 @@ def _cut(param: Any, gone: npt.NDArray[np.int64], context: Context) -> npt.NDArr
     """
     table: npt.NDArray[np.float32] = param.value.decode().copy()
     shares = context.shares(param.axes[0], param.shape[0])
-    table[gone] = shares @ table / shares.sum()
+    table[gone] = 0 if param.unknown_is_zero else shares @ table / shares.sum()
     return table
 
 

@@ -14,7 +14,10 @@ __all__ = ["drop"]
 
 
 def drop(param: Param, kept: npt.NDArray[np.bool_], shares: npt.NDArray[np.float64]) -> Param:
-    """Store only the kept rows (boolean, one a row); the shared row is the mean of its readers weighted by `shares`."""
+    """Store only the kept rows (boolean, one a row); the shared row is the mean of its readers weighted by `shares`.
+
+    Where an unknown id counts nothing, so does a dropped one: the shared row stays zeros.
+    """
     stored = param.value.mask()
     if (kept & ~stored).any():
         raise RecpruneError("a row that was dropped before cannot be kept again")
@@ -25,6 +28,8 @@ def drop(param: Param, kept: npt.NDArray[np.bool_], shares: npt.NDArray[np.float
     else:
         shared = _shared(param.value)
     kept = kept | (np.arange(len(kept)) == shared)
+    if param.unknown_is_zero:  # the mean of what only the row of zeros reads
+        shares = np.where(np.arange(len(kept)) == shared, 1.0, 0.0)
     return param if kept.all() else replace(param, value=_drop(param.value, kept, shared, shares))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -12,34 +11,15 @@ import numpy.typing as npt
 
 from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
+from recprune.runtime import texts
+from recprune.runtime.bags import Bags
 from recprune.text import words
 from recprune.vocabulary import Lookup, missing, pair_keys
 from recprune.weights import Weights
 
-__all__ = ["Bags", "execute", "rows_of", "trace"]
+__all__ = ["execute", "rows_of", "trace"]
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Bags:
-    """Rows of tables in bags: bag i is `rows[offsets[i]:offsets[i + 1]]`."""
-
-    rows: npt.NDArray[np.int64]
-    offsets: npt.NDArray[np.int64]
-
-    @classmethod
-    def of(cls, lists: list[Any], lookup: Callable[[Array], Array]) -> Bags:
-        """Look up the concatenation of all lists at once."""
-        offsets = np.concatenate([[0], np.cumsum([len(x) for x in lists])]).astype(np.int64)
-        flat = np.fromiter((value for part in lists for value in part), dtype=object, count=int(offsets[-1]))
-        return cls(lookup(flat), offsets)
-
-    def without(self, row: int) -> Bags:
-        """Leave out one row, such as that of unknown ids."""
-        keep = self.rows != row
-        counts = np.concatenate([[0], np.cumsum(keep)])
-        return Bags(self.rows[keep], counts[self.offsets])
 
 
 Value = Array | Bags
@@ -76,7 +56,7 @@ def rows_of(graph: Graph, vocabularies: Mapping[str, Lookup], columns: Mapping[s
     """What the graph's look-ups give for raw columns, beside the columns themselves."""
     known = dict(columns)
     for op in graph.ops:
-        if op.kind in ("lookup", "bucket", "words", "history"):
+        if op.kind in ("lookup", "bucket", "words", "history", "tokens", "features"):
             known[op.output] = _RUN[op.kind](op, [known[name] for name in op.inputs], Weights({}), vocabularies)
     return known
 
@@ -118,7 +98,7 @@ def _take(op: Op, inputs: list[Any], weights: Weights, _: Any) -> Array:
 
 def _pool(op: Op, inputs: list[Any], weights: Weights, _: Any) -> Array:
     bags: Bags = inputs[0]
-    sums = weights[op.params[0]].value.pool(bags.rows, bags.offsets)
+    sums = weights[op.params[0]].value.pool(bags.rows, bags.offsets, bags.values)
     if op.attrs["mode"] == "sum":
         return sums
     # The mean is over the bag's length, rows of pruned ids included; an empty bag gives zeros.
@@ -229,4 +209,9 @@ _RUN: dict[str, Callable[..., Value]] = {
     "last": _last,
     "every": lambda op, inputs, weights, _: weights[op.params[0]].value.decode(),
     "dot": lambda op, inputs, *_: inputs[0] @ inputs[1].T,
+    "tokens": texts.tokens,
+    "features": texts.features,
+    "tfidf": texts.tfidf,
+    "softmax": texts.softmax,
+    "normalize": texts.normalize,
 }

@@ -50,7 +50,8 @@ class Recommendations(tuple[list[Array], list[Array], Array]):
 class Scorer:
     """A loaded artifact.
 
-    `columns` are what a request must give.
+    `columns` are what a request must give. `classes`: of a classifier, what the columns of its scores are the
+    probabilities of; where `score` gives one column, it is the second of two. None for other models.
     """
 
     def __init__(self, artifact: Artifact) -> None:
@@ -59,10 +60,11 @@ class Scorer:
         self.artifact = artifact
         self.graph = artifact.graph
         self.columns = artifact.graph.columns
+        self.classes = artifact.graph.classes
 
     @np.errstate(all="ignore")  # what overflows is refused, not warned of
     def score(self, frame: Any) -> npt.NDArray[np.float32]:
-        """One score a row.
+        """One score a row, (rows,); (rows, columns) for a model of several classes or one that gives vectors.
 
         `frame`: a pandas or polars frame, or a mapping of lists or arrays, with the artifact's columns. An id may come as
         text or number; a missing one (None, NaN) is the id "" where the model knows that, else unknown. Raises RecpruneError
@@ -70,7 +72,8 @@ class Scorer:
         finite.
         """
         if self.graph.items is not None:
-            raise RecpruneError("this artifact ranks items by a history: call top_k")
+            how = "finds items for a text: call similar" if self._of_texts else "ranks items by a history: call top_k"
+            raise RecpruneError(f"this artifact {how}")
         columns = {name: column(frame, name) for name in self.columns}
         rows = {len(values) for values in columns.values()}
         if len(rows) > 1:
@@ -79,7 +82,10 @@ class Scorer:
             self._execute({name: values[start : start + _BATCH] for name, values in columns.items()})
             for start in range(0, max(rows), _BATCH)
         ]
-        return np.concatenate([np.zeros(0, np.float32), *(part.reshape(-1) for part in parts)])
+        if not parts:  # no rows: run on none of them to know the shape
+            parts = [self._execute(columns)]
+        found = np.concatenate(parts)
+        return found[:, 0] if found.shape[1] == 1 else found
 
     @np.errstate(all="ignore")
     def top_k(
@@ -97,22 +103,16 @@ class Scorer:
         """
         if self.graph.items is None:
             raise RecpruneError("this artifact scores pairs; top_k needs a retrieval model")
-        if not isinstance(k, int | np.integer) or k < 1:
-            raise RecpruneError(f"k must be a whole number of at least 1, got {k!r}")
+        if self._of_texts:
+            raise RecpruneError("this artifact finds items for a text: call similar")
         if isinstance(histories, str) or any(isinstance(h, str) or not hasattr(h, "__len__") for h in histories):
             raise RecpruneError("histories must be a list of lists of item ids")
-        items = self.artifact.vocabularies[self.graph.items]
-        if not isinstance(items, ExactVocabulary):
-            raise RecpruneError("this artifact does not hold the item ids that top_k would answer with")
+        items = self._items(k)
         if len(self.columns) != 1:
             raise RecpruneError(
                 f"top_k answers to one column of histories, this artifact reads: {', '.join(self.columns)}"
             )
-        names = items.ids()
-        allowed = None
-        if candidates is not None:
-            allowed = items.lookup(np.array(list(candidates), dtype=object))
-            allowed = np.unique(allowed[allowed < len(items)])
+        names, allowed = items.ids(), self._allowed(items, candidates)
         ids: list[Array] = []
         scores: list[Array] = []
         fallback: list[bool] = []
@@ -132,6 +132,49 @@ class Scorer:
 
     def _execute(self, columns: Mapping[str, Any]) -> Array:
         return _finite(execute(self.graph, self.artifact.weights, self.artifact.vocabularies, columns))
+
+    @np.errstate(all="ignore")
+    def similar(self, texts: Sequence[Any], k: int, *, candidates: Iterable[Any] | None = None) -> Recommendations:
+        """The k items whose texts are nearest to each text (a list of words, where the model reads lists).
+
+        Items that share nothing with a text are left out, so there may be fewer, and none for a text of unknown words. There
+        is no fallback. Raises RecpruneError for a model that reads something else.
+        """
+        if not self._of_texts:
+            raise RecpruneError("this artifact does not find items for a text")
+        if isinstance(texts, str) or not hasattr(texts, "__len__"):
+            raise RecpruneError("similar takes a list of texts")
+        items = self._items(k)
+        names, allowed = items.ids(), self._allowed(items, candidates)
+        ids: list[Array] = []
+        scores: list[Array] = []
+        for start in range(0, len(texts), 256):
+            block = np.fromiter(texts[start : start + 256], dtype=object, count=len(texts[start : start + 256]))
+            values = self._execute({self.columns[0]: block})
+            for row in values:
+                found, value = top_k(row[: len(names)], k, candidates=allowed)
+                ids.append(names[found[value > 0]])
+                scores.append(value[value > 0])
+        return Recommendations((ids, scores, np.zeros(len(texts), dtype=bool)))
+
+    @property
+    def _of_texts(self) -> bool:
+        return self.graph.items is not None and any(op.kind == "tokens" for op in self.graph.ops)
+
+    def _items(self, k: Any) -> ExactVocabulary:
+        if not isinstance(k, int | np.integer) or k < 1:
+            raise RecpruneError(f"k must be a whole number of at least 1, got {k!r}")
+        items = self.artifact.vocabularies[self.graph.items or ""]
+        if not isinstance(items, ExactVocabulary):
+            raise RecpruneError("this artifact does not hold the item ids that it would answer with")
+        return items
+
+    @staticmethod
+    def _allowed(items: ExactVocabulary, candidates: Iterable[Any] | None) -> Array | None:
+        if candidates is None:
+            return None
+        rows = items.lookup(np.array(list(candidates), dtype=object))
+        return np.unique(rows[rows < len(items)])
 
     @staticmethod
     def _rows(items: ExactVocabulary, history: list[Any]) -> Array:

@@ -46,8 +46,11 @@ class Encoding:
         """Store another array (same number of axes) the way this one is stored."""
         raise NotImplementedError
 
-    def pool(self, rows: Array, offsets: Array) -> npt.NDArray[np.float32]:
-        """Sum of the rows of each bag: bag i is `rows[offsets[i]:offsets[i + 1]]`; an empty bag gives zeros."""
+    def pool(self, rows: Array, offsets: Array, values: Array | None = None) -> npt.NDArray[np.float32]:
+        """Sum of the rows of each bag: bag i is `rows[offsets[i]:offsets[i + 1]]`; an empty bag gives zeros.
+
+        `values`: what each of the rows is multiplied with.
+        """
         bags = len(offsets) - 1
         result = np.zeros((bags, *self.shape[1:]), dtype=np.float32)
         # Wide rows (item-item models) are decoded some bags at a time, so that a batch fits into memory.
@@ -58,8 +61,10 @@ class Encoding:
             if low == high:
                 continue
             filled = np.flatnonzero(np.diff(offsets[start : stop + 1]))
-            values = self.take(rows[low:high])
-            result[start + filled] = np.add.reduceat(values, offsets[start + filled] - low, axis=0)
+            read = self.take(rows[low:high])
+            if values is not None:
+                read = read * values[low:high].reshape(-1, *[1] * (read.ndim - 1))
+            result[start + filled] = np.add.reduceat(read, offsets[start + filled] - low, axis=0)
         return result
 
     def decode(self) -> npt.NDArray[np.float32]:

@@ -27,7 +27,8 @@ class Param:
     `protected` rows of axis 0 (padding, out-of-vocabulary) are never dropped or shared. `trained` is False for arrays
     that are counted from the log rather than learned (statistics by id): retraining leaves them alone.
     `has_unknown`: the last protected row is the one that unknown ids read, so dropped ids may read it too; False where
-    every protected row means something else (padding, mask), which a shared row would overwrite.
+    every protected row means something else (padding, mask), which a shared row would overwrite. `unknown_is_zero`: an
+    unknown id counts nothing, so that row is zeros and stays so whatever is dropped.
     """
 
     axes: tuple[str, ...]
@@ -35,6 +36,7 @@ class Param:
     protected: tuple[int, ...] = ()
     trained: bool = True
     has_unknown: bool = True
+    unknown_is_zero: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.axes, tuple) or not all(isinstance(axis, str) for axis in self.axes):

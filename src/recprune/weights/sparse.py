@@ -162,7 +162,7 @@ class Sparse(Encoding):
         flat = rows.reshape(-1)
         return self.pool(flat, np.arange(len(flat) + 1)).reshape(*rows.shape, self.dims[1])
 
-    def pool(self, rows: Array, offsets: Array) -> npt.NDArray[np.float32]:
+    def pool(self, rows: Array, offsets: Array, values: Array | None = None) -> npt.NDArray[np.float32]:
         """Sum of the rows of each bag: only entries are touched, no row is ever made dense."""
         filled, starts, columns, codes = self._unpacked()
         rows, offsets = np.asarray(rows, dtype=np.int64), np.asarray(offsets, dtype=np.int64)
@@ -181,7 +181,10 @@ class Sparse(Encoding):
         ends = np.cumsum(length)
         entry = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(starts[place] - ends + length, length)
         target = np.repeat(bag, length) * self.dims[1] + columns[entry]
-        np.add.at(result.reshape(-1), target, self.levels[codes[entry]])
+        read = self.levels[codes[entry]]
+        if values is not None:
+            read = read * np.repeat(values[offsets[0] : offsets[-1]][known], length)
+        np.add.at(result.reshape(-1), target, read)
         return result
 
     def recode(self, array: Array) -> Sparse:

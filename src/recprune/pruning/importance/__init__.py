@@ -8,8 +8,10 @@ import numpy.typing as npt
 from recprune.context import Context
 from recprune.errors import unknown
 from recprune.pruning.importance.activation import activation
+from recprune.pruning.importance.chi_squared import chi_squared
 from recprune.pruning.importance.expected_loss import expected_loss
 from recprune.pruning.importance.magnitude import magnitude
+from recprune.pruning.importance.mutual_information import mutual_information
 from recprune.pruning.importance.popularity import popularity
 from recprune.pruning.importance.random import random
 from recprune.pruning.importance.taylor import taylor
@@ -19,9 +21,11 @@ __all__ = [
     "IMPORTANCES",
     "Units",
     "activation",
+    "chi_squared",
     "expected_loss",
     "importance_of",
     "magnitude",
+    "mutual_information",
     "popularity",
     "random",
     "taylor",
@@ -33,6 +37,8 @@ IMPORTANCES: dict[str, Callable[[Units, Context], npt.NDArray[np.float64]]] = {
     "expected_loss": expected_loss,
     "taylor": taylor,
     "activation": activation,
+    "chi_squared": chi_squared,
+    "mutual_information": mutual_information,
     "random": random,
 }
 

@@ -30,7 +30,9 @@ def _rows(units: Units, context: Context) -> npt.NDArray[np.float64]:
     reads = context.reads(units.axis, len(units))
     weight = context.shares(units.axis, len(units))
     ((_, _, table),) = units.values()
-    centre = weight @ table / weight.sum()
+    (name,) = units.names
+    # What a dropped row reads: zeros where unknown ids count nothing.
+    centre = 0.0 if units.weights[name].unknown_is_zero else weight @ table / weight.sum()
     loss: npt.NDArray[np.float64] = reads * ((table - centre) ** 2).sum(axis=1)
     return loss
 

@@ -25,7 +25,7 @@ def taylor(units: Units, context: Context) -> npt.NDArray[np.float64]:
         if name not in gradients:
             known = ", ".join(gradients)
             raise RecpruneError(f"taylor needs gradients, and {name!r} is not trained; those that are: {known}")
-        if units.of_rows:
+        if units.of_rows and not units.weights[name].unknown_is_zero:
             shares = context.shares(units.axis, len(units))
             values = values - shares @ values / shares.sum()
         total += (units.split(np.asarray(gradients[name], np.float64), name, side) * values).sum(axis=1)

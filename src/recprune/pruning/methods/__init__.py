@@ -5,6 +5,7 @@ from recprune.pruning.methods.codebook import Codebook
 from recprune.pruning.methods.compensate import Compensate
 from recprune.pruning.methods.drop_axis import DropAxis
 from recprune.pruning.methods.drop_fields import DropFields
+from recprune.pruning.methods.drop_ids import DropIds
 from recprune.pruning.methods.drop_rows import DropRows
 from recprune.pruning.methods.drop_weights import DropWeights
 from recprune.pruning.methods.factorize import Factorize
@@ -24,6 +25,7 @@ __all__ = [
     "Compensate",
     "DropAxis",
     "DropFields",
+    "DropIds",
     "DropRows",
     "DropWeights",
     "Factorize",
@@ -40,6 +42,7 @@ METHODS: dict[str, type[Step]] = {
     step.verb: step
     for step in (
         DropRows,
+        DropIds,
         DropAxis,
         DropFields,
         DropWeights,

@@ -1,0 +1,43 @@
+"""Rows of tables in bags: what look-ups of lists and texts give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Bags"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Bags:
+    """Rows of tables in bags: bag i is `rows[offsets[i]:offsets[i + 1]]`.
+
+    `values`: how much each row counts when it is pooled, float32; None counts all once.
+    """
+
+    rows: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float32] | None = None
+
+    @classmethod
+    def of(cls, lists: list[Any], lookup: Callable[[Array], Array]) -> Bags:
+        """Look up the concatenation of all lists at once."""
+        offsets = np.concatenate([[0], np.cumsum([len(x) for x in lists])]).astype(np.int64)
+        flat = np.fromiter((value for part in lists for value in part), dtype=object, count=int(offsets[-1]))
+        return cls(lookup(flat), offsets)
+
+    def without(self, row: int) -> Bags:
+        """Leave out one row, such as that of unknown ids."""
+        keep = self.rows != row
+        counts = np.concatenate([[0], np.cumsum(keep)])
+        return Bags(self.rows[keep], counts[self.offsets], None if self.values is None else self.values[keep])
+
+    def bag(self) -> npt.NDArray[np.int64]:
+        """The number of the bag that each row lies in."""
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
