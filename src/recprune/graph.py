@@ -16,7 +16,7 @@ from recprune.errors import RecpruneError, unknown
 
 __all__ = ["KINDS", "VERSION", "Graph", "Kind", "Op"]
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ KINDS: dict[str, Kind] = {
     # Scores of all items
     "every": Kind(0, 1, (), 2),  # all rows of a table
     "dot": Kind(2, 0, (), 2),  # vectors x what `every` began -> a score for each row of the table
+    # Users without a table of users: each bag's vector is the ridge regression of what it read on the rows of a table
+    "solve": Kind(1, 1, ("whole", "read", "target", "l2"), 3),
 }
 
 
@@ -71,6 +73,10 @@ def _is_edges(value: Any) -> bool:
     return all(math.isfinite(edge) for edge in value) and all(a < b for a, b in pairwise(value))
 
 
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
 _FITS: dict[str, Callable[[Any], bool]] = {
     "vocabulary": lambda value: isinstance(value, str),
     "edges": _is_edges,
@@ -78,7 +84,11 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "length": lambda value: type(value) is int and 1 <= value < 2**31,
     "width": lambda value: type(value) is int and 1 <= value < 2**31,
     "heads": lambda value: isinstance(value, str),  # the name of an axis: its size is how many there are
-    "factor": lambda value: type(value) in (int, float) and math.isfinite(value) and value > 0,
+    "factor": lambda value: _is_number(value) and value > 0,
+    "whole": lambda value: _is_number(value) and value >= 0,
+    "read": lambda value: _is_number(value) and value >= 0,
+    "target": lambda value: _is_number(value) and value > 0,
+    "l2": lambda value: _is_number(value) and value > 0,
 }
 _MOST = 10_000  # operations
 # What gives zeros for zeros: where all that they read is gone, they go too.

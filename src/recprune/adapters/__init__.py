@@ -18,6 +18,12 @@ _ADAPTERS = {
     "recprune.recommenders.tables.TableModel": "recprune.adapters.tables:TableAdapter",
     "recprune.recommenders.ease.ItemItem": "recprune.adapters.items:ItemAdapter",
     "recprune.recommenders.sequences.SequenceModel": "recprune.adapters.sequences:SequenceAdapter",
+    "recprune.recommenders.factors.FactorModel": "recprune.adapters.factors:FactorAdapter",
+    "implicit.cpu.als.AlternatingLeastSquares": "recprune.adapters.implicit:ImplicitAdapter",
+    "implicit.cpu.bpr.BayesianPersonalizedRanking": "recprune.adapters.implicit:ImplicitAdapter",
+    "implicit.nearest_neighbours.ItemItemRecommender": "recprune.adapters.implicit:ImplicitAdapter",
+    "sklearn.decomposition._nmf.NMF": "recprune.adapters.factors:DecompositionAdapter",
+    "sklearn.decomposition._truncated_svd.TruncatedSVD": "recprune.adapters.factors:DecompositionAdapter",
     "torch.nn.modules.module.Module": "recprune.adapters.torch:TorchAdapter",
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.errors import RecpruneError
-from recprune.weights import Dense, Encoding
+from recprune.weights import Dense, Encoding, Sparse
 
 __all__ = ["ItemItem", "fit", "gram"]
 
@@ -81,6 +81,34 @@ class ItemItem:
         from recprune.recommenders.next_item_data import shares_of, with_unknown
 
         return cls(Dense(fit(with_unknown(user_items), l2)), ids, shares_of(user_items))
+
+    @classmethod
+    def of(cls, matrix: Any, ids: npt.ArrayLike, shares: npt.ArrayLike | None = None) -> ItemItem:
+        """From any item-item matrix (items, items), dense or scipy sparse: row i is what item i of a history adds to scores.
+
+        ItemKNN, SLIM, or what another library fitted. The diagonal is left out: an item in the history is not recommended.
+        `shares` (items,) is added to every score; zeros where none is given. Raises RecpruneError for other shapes, and for
+        NaN or infinity.
+        """
+        items = matrix.shape[0] if len(matrix.shape) == 2 else -1
+        names, added = np.asarray(ids), np.zeros(len(np.asarray(ids)), np.float32) if shares is None else shares
+        if matrix.shape != (items, items) or names.shape != (items,) or np.shape(added) != (items,):
+            raise RecpruneError(
+                f"a matrix of {matrix.shape}, {names.shape} ids and {np.shape(added)} shares are no item-item model"
+            )
+        value: Encoding
+        if hasattr(matrix, "tocoo"):
+            entries = matrix.tocoo()
+            entries.sum_duplicates()
+            off = (entries.row != entries.col) & (entries.data != 0)
+            places = entries.row[off], entries.col[off]
+            value = Sparse.encode(*places, entries.data[off], (items + 1, items + 1), bits=32)
+        else:
+            whole = np.zeros((items + 1, items + 1), np.float32)
+            whole[:items, :items] = matrix
+            np.fill_diagonal(whole, 0)
+            value = Dense(whole)
+        return cls(value, names.astype(np.str_), np.asarray(added, dtype=np.float32))
 
     def scores(self, histories: Any) -> npt.NDArray[np.float32]:
         """Scores (users, items) of histories, scipy CSR of the same items."""

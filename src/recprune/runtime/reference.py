@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
+from recprune.runtime.solve import solve_users
 from recprune.text import words
 from recprune.vocabulary import Lookup, missing, pair_keys
 from recprune.weights import Weights
@@ -206,6 +207,10 @@ def _last(op: Op, inputs: list[Any], *_: Any) -> Array:
     return result
 
 
+def _solve(op: Op, inputs: list[Any], weights: Weights, _: Any) -> Array:
+    return solve_users(weights[op.params[0]].value, inputs[0].rows, inputs[0].offsets, **op.attrs)
+
+
 _RUN: dict[str, Callable[..., Value]] = {
     "lookup": _lookup,
     "bucket": _bucket,
@@ -229,4 +234,5 @@ _RUN: dict[str, Callable[..., Value]] = {
     "last": _last,
     "every": lambda op, inputs, weights, _: weights[op.params[0]].value.decode(),
     "dot": lambda op, inputs, *_: inputs[0] @ inputs[1].T,
+    "solve": _solve,
 }
