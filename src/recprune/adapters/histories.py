@@ -12,11 +12,12 @@ from recprune.adapters.calibration import GraphCalibration
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.graph import Graph
-from recprune.recommenders.next_item_data import NextItemData
+from recprune.recommenders.ease import gram
+from recprune.recommenders.next_item_data import NextItemData, with_unknown
 from recprune.snapshot import Snapshot
 from recprune.weights import Weights
 
-__all__ = ["history_context", "matrix_of"]
+__all__ = ["history_context", "item_products", "matrix_of"]
 
 _CALIBRATION = 500  # users on whose histories steps see what the model does
 
@@ -36,6 +37,15 @@ def matrix_of(data: Any, items: int) -> Any:
     if matrix.shape[1] != items:
         raise RecpruneError(f"the data has {matrix.shape[1]} items, the model {items}")
     return matrix
+
+
+def item_products(user_items: Any, say: Callable[[str], None]) -> npt.NDArray[np.float32] | None:
+    """Products of items, the unknown one last, that refits need; None, and said, where they do not fit into memory."""
+    try:
+        return gram(with_unknown(user_items))
+    except RecpruneError as error:
+        say(f"nothing can be refitted: {error}")
+        return None
 
 
 def history_context(snapshot: Callable[[], Snapshot], data: Any, seed: int, say: Callable[[str], None]) -> Context:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recprune.adapters.histories import history_context, matrix_of
+from recprune.adapters.histories import history_context, item_products, matrix_of
 from recprune.context import Context
 from recprune.errors import RecpruneError
-from recprune.recommenders.ease import ItemItem, gram
+from recprune.recommenders.ease import ItemItem
 from recprune.recommenders.factors import FactorModel, Fold, factor_snapshot, narrow, users_for
-from recprune.recommenders.next_item_data import item_snapshot, shares_of, with_unknown
+from recprune.recommenders.next_item_data import item_snapshot, shares_of
 from recprune.snapshot import Snapshot
 from recprune.weights import Sparse, Weights
 
@@ -86,7 +86,7 @@ class ImplicitAdapter:
         context = history_context(lambda: self.read(model), data, seed, say)
         if data is None or not hasattr(model, "similarity"):
             return context
-        return replace(context, gram=gram(with_unknown(matrix_of(data, model.similarity.shape[0]))))
+        return replace(context, gram=item_products(matrix_of(data, model.similarity.shape[0]), say))
 
     def check(self, model: Any, weights: Weights, data: Any) -> None:
         """Nothing to check: cutting a factor cuts it in the fold too."""

@@ -25,7 +25,7 @@ from recprune.evaluation import (
 )
 from recprune.judge import ListJudge
 from recprune.pipeline.config import NextItemConfig
-from recprune.pipeline.rankers import VALID, EaseRanker, NeuralRanker, ranker_for
+from recprune.pipeline.rankers import VALID, Ranker, ranker_for
 from recprune.pipeline.shared import Say, Stored, judge_all, nouns, plan_recipes, try_recipes
 from recprune.pipeline.timing import side_by_side
 from recprune.pruning.compress import pack
@@ -59,7 +59,7 @@ class NextItemTask:
         )
 
     @cached_property
-    def ranker(self) -> EaseRanker | NeuralRanker:
+    def ranker(self) -> Ranker:
         """What trains the model that the configuration names."""
         return ranker_for(self.config, self.data, self.seed)
 
@@ -92,7 +92,8 @@ class NextItemTask:
         found: dict[str, Any] = {}
         lists: dict[str, Array] = {}
         users, _ = self._judged("test")
-        others = next_item_peers(self.data, users, _K, self.config.l2, say, ease=self.config.model != "ease")
+        own = self.ranker.matrix(folder)
+        others = next_item_peers(self.data, users, _K, self.config.l2, say, own=own, leave_out=self.config.model)
         for peer in chain(others, self.ranker.small(users, self._valid, say)):
             lists[peer.name] = peer.lists
             found[peer.name] = {"disk_bytes": peer.disk_bytes, "note": peer.note, "frontier": peer.trained_small}

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.errors import RecpruneError
+from recprune.memory import require
 from recprune.weights import Dense, Encoding, Sparse
 
 __all__ = ["ItemItem", "fit", "gram"]
@@ -17,8 +18,10 @@ __all__ = ["ItemItem", "fit", "gram"]
 def gram(user_items: Any) -> npt.NDArray[np.float32]:
     """How often each two items were read by one user: `user_items.T @ user_items`, dense, (items, items).
 
-    `user_items`: scipy CSR, users x items.
+    `user_items`: scipy CSR, users x items. Raises RecpruneError where that does not fit into memory.
     """
+    count = user_items.shape[1]
+    require(4 * count**2, f"the products of {count:,} items", "keep entries without refit, or fewer items")
     matrix = user_items.astype(np.float32)
     product: npt.NDArray[np.float32] = (matrix.T @ matrix).toarray(order="C")
     return product
@@ -31,7 +34,8 @@ def fit(user_items: Any, l2: float) -> npt.NDArray[np.float32]:
     item i for item j is `-P_ij / P_jj`. Memory: two dense matrices; time grows with items cubed (12,500 items: about 20 s
     on two cores). An item that nobody read gets zeros.
 
-    `user_items`: scipy CSR, users x items. Raises RecpruneError for an `l2` that is not above zero.
+    `user_items`: scipy CSR, users x items. Raises RecpruneError for an `l2` that is not above zero, and for
+    a catalogue that does not fit into memory, with the numbers.
 
     >>> from scipy.sparse import csr_array
     >>> fit(csr_array(np.array([[1, 1], [1, 1], [1, 0]])), l2=1.0).astype(float).round(3).tolist()
@@ -41,6 +45,9 @@ def fit(user_items: Any, l2: float) -> npt.NDArray[np.float32]:
 
     if not l2 > 0:
         raise RecpruneError(f"l2 must be above 0, got {l2!r}")
+    count = user_items.shape[1]
+    instead = "train it sparse: fit_sparse of recprune.recommenders.sparse_ease, `model: sansa` in a run"
+    require(2 * 4 * count**2, f"EASE over {count:,} items", instead)
     matrix = gram(user_items)
     items = len(matrix)
     if not items:
