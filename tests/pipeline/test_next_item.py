@@ -7,6 +7,7 @@ import pytest
 import recprune
 from recprune.errors import RecpruneError
 from recprune.pipeline.config import NEXT_ITEM_MODELS, read_config
+from recprune.pipeline.next_item import _speed
 from recprune.pipeline.rankers import RANKERS
 from recprune.pipeline.run import Run
 from tests.pipeline.toy import write_log
@@ -139,3 +140,10 @@ def test_a_log_without_times_is_no_sequence(folder):
 def test_a_wrong_model_is_named_before_any_work(folder, old, new, message):
     with pytest.raises(RecpruneError, match=message):
         opened(folder, "sasrec", **{old: new})
+
+
+def test_what_is_no_faster_is_said_with_the_numbers():
+    slow = {"original": {"p50_us": 100.0}, "compressed": {"p50_us": 2500.0}}
+    (said,) = _speed(slow)
+    assert said.startswith("Smaller, not faster: one request takes 2,500 us instead of 100 us (p50).")
+    assert _speed({"original": {"p50_us": 100.0}, "compressed": {"p50_us": 100.0}}) == []

@@ -47,6 +47,12 @@ def test_an_item_of_one_reader_says_nothing_but_is_found():
     np.testing.assert_allclose(matrix[:, 2], [0.2, 0.2, 0], rtol=1e-6)
 
 
+def test_tail_divides_by_a_power_of_the_readers(user_items):
+    plain, raised = (fit_sparse(user_items, 2.0, 4, tail=tail).toarray() for tail in (0.0, 0.5))
+    reads = user_items.toarray().sum(axis=0)
+    np.testing.assert_allclose(raised, plain / np.sqrt(reads), rtol=1e-5)
+
+
 def test_nobody_and_nothing():
     assert fit_sparse(sparse.csr_array((3, 4), dtype=np.float32), 1.0).nnz == 0
     assert fit_sparse(sparse.csr_array((0, 0), dtype=np.float32), 1.0).shape == (0, 0)
@@ -71,6 +77,8 @@ def test_settings_are_checked(user_items):
         fit_sparse(user_items, 0)
     with pytest.raises(RecpruneError, match="neighbours must be 1 or more, got 0"):
         fit_sparse(user_items, 1.0, 0)
+    with pytest.raises(RecpruneError, match=r"tail must be in \[0, 1\], got 2"):
+        fit_sparse(user_items, 1.0, tail=2)
 
 
 def test_where_the_system_does_not_say_nothing_is_refused(monkeypatch, tmp_path):
@@ -79,7 +87,7 @@ def test_where_the_system_does_not_say_nothing_is_refused(monkeypatch, tmp_path)
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
     assert memory.free_bytes() == 2048
     memory.require(2048, "this", "less")
-    with pytest.raises(RecpruneError, match="this needs 0.0 GB of memory, 0.0 GB are free; less"):
+    with pytest.raises(RecpruneError, match=r"this needs 0\.0 GB of memory, 0\.0 GB are free; less"):
         memory.require(2049, "this", "less")
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "nothing")
     memory.require(10**30, "this", "less")

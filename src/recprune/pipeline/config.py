@@ -66,8 +66,8 @@ class NextItemConfig(TaskConfig):
       `item_knn`, the cosine of readers; `als`; `two_tower`; or `sasrec`, which learns from the order, so it needs a log with
       times.
     - `l2`: penalty of EASE, dense or sparse, which stands among the peers of the other models where it fits into memory.
-    - `neighbours` of each item for `sansa` and `item_knn`. `alpha`, `als_l2`: what a read item counts, and the penalty, of
-      `als`.
+    - `neighbours` of each item for `sansa` and `item_knn`; `tail`: how far `sansa` raises rare items.
+    - `alpha`, `als_l2`: what a read item counts, and the penalty, of `als`.
     - `width` of the tables of `als`, `two_tower` and `sasrec`; `trained_small`: the plainest peers, the same model trained
       from scratch at these widths.
     - `min_reads`: items with fewer training interactions are not recommended.
@@ -79,6 +79,7 @@ class NextItemConfig(TaskConfig):
     min_reads: int = 10
     hold_out: float = 0.2
     neighbours: int = 32
+    tail: float = 0.1
     alpha: float = 10.0
     als_l2: float = 10.0
     width: int = 64

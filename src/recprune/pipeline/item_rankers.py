@@ -117,7 +117,7 @@ class SparseEaseRanker(_Fitted):
         from recprune.recommenders.next_item_data import shares_of
         from recprune.recommenders.sparse_ease import fit_sparse
 
-        matrix = fit_sparse(self.data.user_items, self.config.l2, self.config.neighbours)
+        matrix = fit_sparse(self.data.user_items, self.config.l2, self.config.neighbours, tail=self.config.tail)
         return ItemItem.of(matrix, self.data.items[: self.data.catalogue], shares_of(self.data.user_items))
 
 

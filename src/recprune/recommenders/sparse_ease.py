@@ -17,14 +17,21 @@ Array = npt.NDArray[Any]
 _BLOCK = 512  # items whose products with all others are held at once
 
 
-def fit_sparse(user_items: Any, l2: float, neighbours: int = 32, say: Callable[[str], None] = lambda line: None) -> Any:
+def fit_sparse(
+    user_items: Any,
+    l2: float,
+    neighbours: int = 32,
+    *,
+    tail: float = 0.0,
+    say: Callable[[str], None] = lambda line: None,
+) -> Any:
     """Item weights (items, items), scipy CSR, zero diagonal: the scores of a history x are `x @ B`.
 
     EASE (Steck 2019) without its dense inverse: column j is the ridge regression of item j on its `neighbours` candidates
     S, `(X_S.T X_S + l2 I) b = X_S.T x_j`, in closed form. The candidates are the items with the largest weight alone,
     `n_ij / (n_i + l2)`, where n counts readers; an item that one user read says nothing about others and is none. Where
-    every item is a candidate this is the regression that EASE solves. SANSA (Spišák et al., RecSys 2023) keeps the inverse
-    sparse instead.
+    every item is a candidate this is the regression that EASE solves. Column j is divided by `n_j ** tail`: rare items,
+    whose weights are shrunk most, are raised. SANSA (Spišák et al., RecSys 2023) keeps the inverse sparse instead.
 
     Memory: `fit_sparse_bytes`, asked before work begins. Raises RecpruneError where it does not fit, with the numbers.
     """
@@ -32,6 +39,8 @@ def fit_sparse(user_items: Any, l2: float, neighbours: int = 32, say: Callable[[
 
     if not l2 > 0:
         raise RecpruneError(f"l2 must be above 0, got {l2!r}")
+    if not 0 <= tail <= 1:
+        raise RecpruneError(f"tail must be in [0, 1], got {tail!r}")
     if type(neighbours) is not int or neighbours < 1:
         raise RecpruneError(f"neighbours must be 1 or more, got {neighbours!r}")
     matrix = csr_array(user_items, dtype=np.float32)
@@ -60,7 +69,9 @@ def fit_sparse(user_items: Any, l2: float, neighbours: int = 32, say: Callable[[
     lengths = [len(rows) for rows, _ in found]
     rows = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in found)])
     values = np.concatenate([np.zeros(0, np.float32), *(values for _, values in found)])
-    return csr_array((values, (rows, np.repeat(np.arange(items), lengths))), shape=(items, items))
+    columns = np.repeat(np.arange(items), lengths)
+    values = (values / reads[columns].astype(np.float64) ** tail).astype(np.float32)
+    return csr_array((values, (rows, columns)), shape=(items, items))
 
 
 def fit_sparse_bytes(user_items: Any, neighbours: int) -> int:
