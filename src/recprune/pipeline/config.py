@@ -79,7 +79,7 @@ class NextItemConfig(TaskConfig):
     min_reads: int = 10
     hold_out: float = 0.2
     neighbours: int = 32
-    tail: float = 0.1
+    tail: float = 0.2
     alpha: float = 10.0
     als_l2: float = 10.0
     width: int = 64

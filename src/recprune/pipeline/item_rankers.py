@@ -22,7 +22,7 @@ from recprune.pruning.methods import KeepTop, Quantize
 from recprune.pruning.recipe import Recipe
 from recprune.recommenders.item_peers import Peer
 
-__all__ = ["AlsRanker", "EaseRanker", "ItemKnnRanker", "SparseEaseRanker"]
+__all__ = ["AlsRanker", "EaseRanker", "ItemItemRanker", "ItemKnnRanker", "SparseEaseRanker"]
 
 Array = npt.NDArray[Any]
 JudgeLists = Callable[[Array], float]
@@ -31,7 +31,7 @@ _K = 20
 
 
 @dataclass(frozen=True)
-class _Fitted:
+class ItemItemRanker:
     """A model of how often items were read together: fitted again rather than stored."""
 
     name: ClassVar[str]
@@ -94,7 +94,7 @@ class _Fitted:
         yield from ()
 
 
-class EaseRanker(_Fitted):
+class EaseRanker(ItemItemRanker):
     """EASE, dense, in closed form."""
 
     name = "EASE"
@@ -106,7 +106,7 @@ class EaseRanker(_Fitted):
         return ItemItem.fit(self.data.user_items, self.data.items[: self.data.catalogue], self.config.l2)
 
 
-class SparseEaseRanker(_Fitted):
+class SparseEaseRanker(ItemItemRanker):
     """EASE with a few candidates for each item: for catalogues whose dense matrix does not fit."""
 
     name = "sparse EASE"
@@ -121,7 +121,7 @@ class SparseEaseRanker(_Fitted):
         return ItemItem.of(matrix, self.data.items[: self.data.catalogue], shares_of(self.data.user_items))
 
 
-class ItemKnnRanker(_Fitted):
+class ItemKnnRanker(ItemItemRanker):
     """The cosine of the readers of two items, shrunk."""
 
     name = "item cosine"
