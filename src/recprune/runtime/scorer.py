@@ -108,7 +108,7 @@ class Scorer:
             raise RecpruneError(
                 f"top_k answers to one column of histories, this artifact reads: {', '.join(self.columns)}"
             )
-        names = items.ids()
+        names = items  # only what is answered is decoded
         allowed = None
         if candidates is not None:
             allowed = items.lookup(np.array(list(candidates), dtype=object))
