@@ -166,6 +166,30 @@ def test_nmf_users_are_the_least_squares_of_its_transform(user_items):
         _ = turned.model
 
 
+@pytest.mark.parametrize("steps", ["nothing", "rank and bits", "rows"])
+def test_plain_arrays_score_as_their_artifact(user_items, ids, steps):
+    rng = np.random.default_rng(1)
+    model = FactorModel.of(
+        rng.normal(size=(60, 6)), ids, Fold(0.1, 2.0, 1.5, 0.5), shares=ids.argsort() / 60, bias=rng.normal(size=60)
+    )
+    small = compress(model, Recipe.from_json({"steps": STEPS[steps]}), user_items)
+    found, fallback = scores_of(small.artifact, user_items, ids)
+    assert type(small.model) is FactorModel
+    np.testing.assert_allclose(found[:-2], small.model.scores(user_items)[:-2], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found[-1], small.model.shares, rtol=1e-6)
+    assert fallback.sum() == 2
+
+
+def test_candidates_and_strangers(als, user_items, ids):
+    """Fewer candidates than asked for are no reason to make any up, and a user without history is said to be one."""
+    scorer = Scorer(compress(als, Recipe(), adapter=ImplicitAdapter(ids, user_items)).artifact)
+    answer = scorer.top_k([["b01"], []], 10, candidates=["b04", "b07"])
+    assert [sorted(names) for names in answer.ids] == [["b04", "b07"]] * 2
+    assert answer.fallback.tolist() == [False, True]
+    popular = np.asarray(user_items.sum(axis=0)).reshape(-1)
+    assert answer.ids[1][0] == ("b04" if popular[4] >= popular[7] else "b07")
+
+
 def test_what_does_not_fit_is_said(als, user_items):
     with pytest.raises(RecpruneError, match="AlternatingLeastSquares is not fitted"):
         compress(implicit.als.AlternatingLeastSquares(4), Recipe())

@@ -22,7 +22,7 @@ from recprune.pruning.methods import KeepTop, Quantize
 from recprune.pruning.recipe import Recipe
 from recprune.recommenders.item_peers import Peer
 
-__all__ = ["AlsRanker", "EaseRanker", "ItemItemRanker", "ItemKnnRanker", "SparseEaseRanker"]
+__all__ = ["AlsRanker", "EaseRanker", "ItemItemRanker", "ItemKnnRanker", "SparseEaseRanker", "StoredRanker"]
 
 Array = npt.NDArray[Any]
 JudgeLists = Callable[[Array], float]
@@ -106,35 +106,61 @@ class EaseRanker(ItemItemRanker):
         return ItemItem.fit(self.data.user_items, self.data.items[: self.data.catalogue], self.config.l2)
 
 
-class SparseEaseRanker(ItemItemRanker):
+class StoredRanker(ItemItemRanker):
+    """A sparse matrix that takes minutes to fit: it is stored. `scale`: of the popularity that is added to scores."""
+
+    scale: ClassVar[float]
+
+    def fitted(self, say: Say) -> Any:
+        """The matrix, scipy CSR (items, items)."""
+        raise NotImplementedError
+
+    def train(self, folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
+        """The model, and the names of the files that it was written to."""
+        from safetensors.numpy import save
+
+        say(f"fitting {self.words}")
+        matrix = self.fitted(say)
+        parts = {name: np.ascontiguousarray(getattr(matrix, name)) for name in ("data", "indices", "indptr")}
+        write_bytes(folder / "model.safetensors", save(parts))
+        return self.load(folder), ["model.safetensors"]
+
+    def load(self, folder: Path) -> Any:
+        """The trained model."""
+        from safetensors.numpy import load
+        from scipy.sparse import csr_array
+
+        from recprune.recommenders.ease import ItemItem
+        from recprune.recommenders.next_item_data import shares_of
+
+        parts, items = load((folder / "model.safetensors").read_bytes()), self.data.catalogue
+        matrix = csr_array((parts["data"], parts["indices"], parts["indptr"]), shape=(items, items))
+        return ItemItem.of(matrix, self.data.items[:items], shares_of(self.data.user_items, self.scale))
+
+
+class SparseEaseRanker(StoredRanker):
     """EASE with a few candidates for each item: for catalogues whose dense matrix does not fit."""
 
-    name = "sparse EASE"
+    name, scale = "sparse EASE", 0.8
 
-    def load(self, folder: Path) -> Any:
-        """The trained model."""
-        from recprune.recommenders.ease import ItemItem
-        from recprune.recommenders.next_item_data import shares_of
+    def fitted(self, say: Say) -> Any:
+        """The matrix, scipy CSR (items, items)."""
         from recprune.recommenders.sparse_ease import fit_sparse
 
-        matrix = fit_sparse(self.data.user_items, self.config.l2, self.config.neighbours, tail=self.config.tail)
-        return ItemItem.of(matrix, self.data.items[: self.data.catalogue], shares_of(self.data.user_items))
+        config = self.config
+        return fit_sparse(self.data.user_items, config.l2, config.neighbours, tail=config.tail, say=say)
 
 
-class ItemKnnRanker(ItemItemRanker):
-    """The cosine of the readers of two items, shrunk."""
+class ItemKnnRanker(StoredRanker):
+    """The cosine of the readers of two items, shrunk; popularity, no part of it, only orders ties."""
 
-    name = "item cosine"
+    name, scale = "item cosine", 1e-3
 
-    def load(self, folder: Path) -> Any:
-        """The trained model."""
-        from recprune.recommenders.ease import ItemItem
+    def fitted(self, say: Say) -> Any:
+        """The matrix, scipy CSR (items, items)."""
         from recprune.recommenders.item_peers import cosine_matrix
-        from recprune.recommenders.next_item_data import shares_of
 
-        matrix = cosine_matrix(self.data.user_items, self.config.neighbours)
-        # Popularity only orders ties: it was no part of this model.
-        return ItemItem.of(matrix, self.data.items[: self.data.catalogue], shares_of(self.data.user_items, 1e-3))
+        return cosine_matrix(self.data.user_items, self.config.neighbours)
 
 
 @dataclass(frozen=True)
