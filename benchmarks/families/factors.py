@@ -91,22 +91,42 @@ def whole_catalogue(seed: int) -> list[Point]:
 
 
 def next_book_als(seed: int) -> list[Point]:
-    """ALS whose users are folded in: the factors of items in product codes, against fewer factors and plain 8 and 4 bits."""
+    """ALS on the books: product codes."""
     data = next_item_data(_books(), min_reads=10, seed=seed)
-    bench = Bench("next book, ALS", data, "test", catalogue=True)
-    model = _als(data, 256)
-    users = 4 * 256 * len(data.users)
-    bench.add("ALS, 256 wide", "original", _bytes(compress(model, Recipe())) + users, model.scores)
     ways = {
-        "product codes, 32 of 8 bits": [{"codebook": {"target": "item_factors", "bits": 8, "parts": 32}}],
-        "4 bits": [{"quantize": {"target": "item_factors", "bits": 4}}],
+        "product codes, 32 of 8 bits": {"codebook": {"target": "item_factors", "bits": 8, "parts": 32}},
+        "4 bits": {"quantize": {"target": "item_factors", "bits": 4}},
     }
-    for name, steps in ways.items():
-        coded = compress(model, Recipe.from_json({"steps": [*steps, POPULARITY]}), data)
+    return _als("next book, ALS", data, (10.0, 10.0), (256, 128, 64, 32), ways)
+
+
+def next_film_als(seed: int) -> list[Point]:
+    """ALS on the films: there are too few for product codes."""
+    data = next_item_data(movielens_100k(), min_reads=10, seed=seed)
+    ways = {f"{bits} bits": {"quantize": {"target": "item_factors", "bits": bits}} for bits in (4, 3)}
+    return _als("next film, ALS", data, (10.0, 2.0), (128, 64, 32, 16), ways)
+
+
+def _als(
+    task: str, data: NextItemData, settings: tuple[float, float], widths: tuple[int, ...], ways: Mapping[str, Any]
+) -> list[Point]:
+    """The widest as trained, with its users, then folded in; fewer factors in 8 bits are given the fold too."""
+    l2, alpha = settings
+
+    def trained(width: int) -> FactorModel:
+        factors = als_model(data.user_items, width, l2, alpha).item_factors
+        return FactorModel.of(factors, _ids(data), Fold.confidence(alpha, l2), shares=shares_of(data.user_items, 1.0))
+
+    bench = Bench(task, data, "test", catalogue=True)
+    model = trained(widths[0])
+    users = 4 * widths[0] * len(data.users)
+    bench.add(f"ALS, {widths[0]} wide, with users", "original", _bytes(compress(model, Recipe())) + users, model.scores)
+    for name, step in ways.items():
+        coded = compress(model, Recipe.from_json({"steps": [step, POPULARITY]}), data)
         bench.add(f"no users, {name}", "ours", _bytes(coded), coded.model.scores)
-    for width in (128, 64, 32):
-        coded = compress(_als(data, width), Recipe.from_json({"steps": [_EIGHT, POPULARITY]}))
-        bench.add(f"ALS, {width} wide, 8 bits", "peer", _bytes(coded) + width * len(data.users), coded.model.scores)
+    for width in widths[1:]:
+        coded = compress(trained(width), Recipe.from_json({"steps": [_EIGHT, POPULARITY]}))
+        bench.add(f"ALS, {width} wide, 8 bits", "peer", _bytes(coded), coded.model.scores)
     return bench.points()
 
 
@@ -127,7 +147,13 @@ def next_film(seed: int) -> list[Point]:
     return bench.points()
 
 
-PARTS = {"items": next_book, "whole": whole_catalogue, "als": next_book_als, "films": next_film}
+PARTS = {
+    "items": next_book,
+    "whole": whole_catalogue,
+    "als": next_book_als,
+    "films": next_film,
+    "films_als": next_film_als,
+}
 _EIGHT = {"quantize": {"target": "item_factors", "bits": 8}}
 
 
@@ -171,11 +197,6 @@ class Bench:
 @cache
 def _books() -> Log:
     return book_crossing()
-
-
-def _als(data: NextItemData, width: int) -> FactorModel:
-    factors = als_model(data.user_items, width, 10.0, 10.0).item_factors
-    return FactorModel.of(factors, _ids(data), Fold.confidence(10.0, 10.0), shares=shares_of(data.user_items, 1.0))
 
 
 def _ids(data: NextItemData) -> Any:
