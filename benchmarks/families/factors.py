@@ -94,7 +94,7 @@ def next_book_als(seed: int) -> list[Point]:
     """ALS on the books: product codes."""
     data = next_item_data(_books(), min_reads=10, seed=seed)
     ways = {
-        "product codes, 32 of 8 bits": {"codebook": {"target": "item_factors", "bits": 8, "parts": 32}},
+        "product codes, 128 of 8 bits": {"codebook": {"target": "item_factors", "bits": 8, "parts": 128}},
         "4 bits": {"quantize": {"target": "item_factors", "bits": 4}},
     }
     return _als("next book, ALS", data, (10.0, 10.0), (256, 128, 64, 32), ways)

@@ -86,6 +86,16 @@ def test_als_users_are_those_of_recalculate_user(als, user_items, ids, steps, tm
     assert set(small.artifact.weights) == {"item_factors", "popularity"}  # no table of users
 
 
+def test_values_of_the_training_matrix_count_beside_alpha(user_items, ids):
+    weighted = user_items * np.float32(3)
+    model = implicit.als.AlternatingLeastSquares(4, regularization=0.5, alpha=2.0, iterations=3, random_state=0)
+    model.fit(weighted, show_progress=False)
+    small = compress(model, Recipe(), adapter=ImplicitAdapter(ids, user_items, weight=3.0))
+    found, _ = scores_of(small.artifact, user_items, ids)
+    expected = model.recalculate_user(np.arange(200), weighted) @ model.item_factors.T
+    np.testing.assert_allclose(found[:-2], expected[:-2], rtol=1e-3, atol=2e-4)
+
+
 def test_a_lower_rank_gives_narrower_factors_and_users_that_fit_them(als, user_items, ids):
     before = als.item_factors.copy()
     small = compress(als, Recipe.from_json({"steps": STEPS["rank"]}), user_items, adapter=ImplicitAdapter(ids))
