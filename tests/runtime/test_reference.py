@@ -237,6 +237,11 @@ def test_solve_by_hand():
     assert run("solve", bags(), params=([[3], [4], [9]],), whole=1, read=2, target=1, l2=1).shape == (0, 1)
 
 
+def test_a_penalty_that_is_lost_beside_the_factors_is_named():
+    with pytest.raises(RecpruneError, match=r"l2 1e-300 is too small for these factors"):
+        run("solve", bags([0]), params=([[1, 1], [1, 1], [0, 0]],), whole=1, read=1, target=1, l2=1e-300)
+
+
 def test_what_is_given_is_not_computed():
     graph = Graph(("c",), (Op("lookup", "r", ("c",), (), {"vocabulary": "v"}), Op("take", "o", ("r",), ("t",))), "o")
     weights = Weights({"t": Param(("", ""), dense([[1], [2], [3], [4]]))})

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
+from recprune.errors import RecpruneError
 from recprune.weights import Encoding
 
 __all__ = ["solve_users"]
@@ -27,6 +28,8 @@ def solve_users(
     `(whole F.T F + read Y.T Y + l2 I) x = (whole + read) target Y.T 1`. With `whole` 1 and `read` the confidence less one
     this is the step of alternating least squares (Hu, Koren, Volinsky 2008). An empty bag gives zeros. Worked in float64.
 
+    Raises RecpruneError where the penalty is lost beside the factors, so that there is no one solution.
+
     >>> from recprune.weights import Dense
     >>> table = Dense(np.array([[1.0], [2.0], [0.0]], np.float32))
     >>> solve_users(table, np.array([1]), np.array([0, 1, 1]), whole=1, read=3, target=1, l2=3).tolist()
@@ -45,7 +48,10 @@ def solve_users(
             if read:
                 systems[i] += read * (items.T @ items)
             sums[i, :, 0] = (whole + read) * target * items.sum(axis=0)
-        found[part] = np.linalg.solve(systems, sums)[:, :, 0]
+        try:
+            found[part] = np.linalg.solve(systems, sums)[:, :, 0]
+        except np.linalg.LinAlgError as error:  # beside factors this large the penalty is lost
+            raise RecpruneError(f"users cannot be folded in: l2 {l2:g} is too small for these factors") from error
     return found
 
 
