@@ -78,7 +78,7 @@ def whole_catalogue(seed: int) -> list[Point]:
     bench.add("sparse EASE, whole", "ours", _bytes(compress(model, Recipe())), linear(_matrix(model), model.shares))
     for count in (16, 8, 4):
         steps: list[dict[str, Any]] = [
-            {"keep_top": {"target": "item_weights", "per_column": count, "by": "column", "refit": False, "bits": 4}},
+            {"keep_top": {"target": "item_weights", "per_column": count, "by": "column", "refit": False, "bits": 6}},
             POPULARITY,
         ]
         coded = compress(model, Recipe.from_json({"steps": steps}))
