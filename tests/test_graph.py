@@ -57,6 +57,7 @@ def test_json_round_trip():
 
 ATTRS = {"vocabulary": "v", "edges": [0.5, 1], "mode": "mean", "length": 3, "width": 4, "heads": "head", "factor": 0.5}
 ATTRS |= {"analyzer": Analyzer().to_json(), "sublinear": True, "norm": "l2"}
+ATTRS |= {"whole": 1, "read": 0.0, "target": 2.5, "l2": 1e-6}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -139,7 +140,7 @@ def test_malformed_json_never_escapes():
     assert count > 300
 
 
-@pytest.mark.parametrize("version", [4, 0, "1", True, 1.0, None])
+@pytest.mark.parametrize("version", [VERSION + 1, 0, "1", True, 1.0, None])
 def test_a_version_that_this_does_not_read_is_named(version):
     with pytest.raises(RecpruneError, match="version"):
         Graph.from_json(two_fields().to_json() | {"version": version})

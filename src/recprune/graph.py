@@ -70,6 +70,8 @@ KINDS: dict[str, Kind] = {
     # Several classes
     "softmax": Kind(1, 0, (), 3),
     "normalize": Kind(1, 0, (), 3),  # by the sum of the columns
+    # Users without a table of users: each bag's vector is the ridge regression of what it read on the rows of a table
+    "solve": Kind(1, 1, ("whole", "read", "target", "l2"), 3),
 }
 
 
@@ -86,6 +88,10 @@ def _is_analyzer(value: Any) -> bool:
         raise RecpruneError(f"{value!r} is no analyzer: {error}") from error
 
 
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
 _FITS: dict[str, Callable[[Any], bool]] = {
     "vocabulary": lambda value: isinstance(value, str),
     "edges": _is_edges,
@@ -93,7 +99,11 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "length": lambda value: type(value) is int and 1 <= value < 2**31,
     "width": lambda value: type(value) is int and 1 <= value < 2**31,
     "heads": lambda value: isinstance(value, str),  # the name of an axis: its size is how many there are
-    "factor": lambda value: type(value) in (int, float) and math.isfinite(value) and value > 0,
+    "factor": lambda value: _is_number(value) and value > 0,
+    "whole": lambda value: _is_number(value) and value >= 0,
+    "read": lambda value: _is_number(value) and value >= 0,
+    "target": lambda value: _is_number(value) and value > 0,
+    "l2": lambda value: _is_number(value) and value > 0,
     "analyzer": _is_analyzer,
     "sublinear": lambda value: type(value) is bool,
     "norm": lambda value: value in ("l1", "l2", None),

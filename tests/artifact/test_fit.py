@@ -21,6 +21,7 @@ def op(kind, output, *inputs, params=(), **attrs):
     return Op(kind, output, inputs, params, attrs)
 
 
+FOLD = {"whole": 1.0, "read": 2.0, "target": 1.0, "l2": 0.1}
 START = (
     op("history", "h", "items", vocabulary="v"),
     op("recent", "r", "h", length=8),
@@ -48,6 +49,10 @@ def test_a_whole_model_fits():
     )
 
 
+def test_users_that_are_solved_fit():
+    fits(op("solve", "n", "h", params=("t",), **FOLD), op("dot", "s", "n", "e"))
+
+
 @pytest.mark.parametrize(
     ("ops", "message"),
     [
@@ -67,6 +72,12 @@ def test_a_whole_model_fits():
         ([op("attention", "s", "x", "x", "x", "r", heads="gone", factor=1)], "'s': attention cannot read 6 steps"),
         ([op("attention", "s", "x", "x", "x", "x", heads="head", factor=1)], "'s': attention cannot read 6 steps"),
         ([op("add", "s", "x", "e")], "'s': add cannot read 6 steps, 6 items"),
+        (
+            [op("solve", "n", "r", params=("t",), **FOLD), op("dot", "s", "n", "n")],
+            "dot cannot read 6 vectors, 6 vectors",
+        ),
+        ([op("solve", "s", "x", params=("t",), **FOLD)], "'s': solve cannot read 6 steps"),
+        ([op("solve", "s", "r", params=("p",), **FOLD)], r"'s': solve cannot read 4 bags with 'p' of shape \(9, 6\)"),
         ([op("relu", "s", "x")], "the output 's' has 6 steps"),
         ([op("tfidf", "s", "h", params=("p",), sublinear=False, norm=None)], "'s': tfidf cannot read 4 bags"),
         ([op("tfidf", "s", "u", params=("t",), sublinear=False, norm=None)], "'s': tfidf cannot read 6 vectors"),

@@ -6,8 +6,11 @@ import pytest
 
 import recprune
 from recprune.errors import RecpruneError
-from recprune.pipeline.config import read_config
+from recprune.pipeline.config import NEXT_ITEM_MODELS, read_config
+from recprune.pipeline.next_item import _speed
+from recprune.pipeline.rankers import RANKERS
 from recprune.pipeline.run import Run
+from tests.pipeline.toy import write_log
 
 CONFIG = """
 name: steps
@@ -112,6 +115,41 @@ def test_titles_alone_say_what_is_next(folder):
         opened(folder, "titles", **{"    trained_small: [4]\n": ""}).stage("next", "train")
 
 
+FITTED = {
+    "als": "- quantize: {target: item_factors, bits: 4}",
+    "item_knn": "- keep_top: {target: item_weights, per_column: 6, by: column, refit: false}",
+    "sansa": "- keep_top: {target: item_weights, per_column: 6}",
+}
+
+
+@pytest.mark.parametrize("model", FITTED)
+def test_a_run_with_a_model_that_is_fitted_in_closed_form(tmp_path, model):
+    write_log(tmp_path)
+    steps = FITTED[model] + "\n          - quantize: {target: popularity, bits: 8, granularity: per_tensor}"
+    text = CONFIG.replace("MODEL", model).replace("min_reads: 3", "min_reads: 1")
+    text = text[: text.index("          - drop_axis")] + f"          {steps}\n"
+    text = text if model == "als" else text.replace("    trained_small: [4]\n", "")
+    (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
+    run = Run(read_config(tmp_path / "run.yaml"), tmp_path / "runs")
+    task = run.summary()["tasks"]["next"]
+    assert task["gate"]["passed"]
+    assert task["size"]["ratio"]["weights"] > 3
+    own = {"als": "implicit ALS", "item_knn": "item cosine"}.get(model)
+    assert {"popularity", "implicit ALS", "item cosine", "magnitude, 8 a column"} - {own} <= set(task["peers"])
+    assert own not in task["peers"]
+    assert ("EASE" in task["peers"]) == ("4 wide" in task["peers"]) == (model == "als")
+    assert {line["part"] for line in task["plan"]} >= {"item_factors" if model == "als" else "item_weights"}
+    assert task["sensitivity"][0]["points"][1]["bytes"] < task["sensitivity"][0]["points"][0]["bytes"]
+    answer = recprune.load(run.folder / "next" / "artifact").top_k([["b00", "b02", "b04"], ["unheard of"]], 5)
+    even = [int(name[1:]) % 2 == 0 for name in answer.ids[0]]
+    assert sum(even) >= 4  # readers of even books read even books
+    assert answer.fallback.tolist() == [False, True]
+
+
+def test_every_model_of_the_configuration_has_a_ranker():
+    assert tuple(RANKERS) == NEXT_ITEM_MODELS
+
+
 def test_a_log_without_times_is_no_sequence(folder):
     with pytest.raises(
         RecpruneError, match="model sasrec learns from the order of interactions, and this log has no time"
@@ -125,6 +163,8 @@ def test_a_log_without_times_is_no_sequence(folder):
         ("model: sasrec", "model: sasrek", "'sasrek'; did you mean 'sasrec'"),
         ("model: sasrec", "model: titles", "trained_small is for models with a width; that of titles"),
         ("model: sasrec", "model: ease", "trained_small is for models with a width"),
+        ("model: sasrec", "model: item_knn", "that of item_knn is the catalogue"),
+        ("width: 16", "neighbours: 0", "neighbours must be 1 or more, got 0"),
         ("width: 16", "width: 0", "widths must be 1 or more"),
         ("[4]", "[four]", "invalid literal"),
     ],
@@ -132,3 +172,10 @@ def test_a_log_without_times_is_no_sequence(folder):
 def test_a_wrong_model_is_named_before_any_work(folder, old, new, message):
     with pytest.raises(RecpruneError, match=message):
         opened(folder, "sasrec", **{old: new})
+
+
+def test_what_is_no_faster_is_said_with_the_numbers():
+    slow = {"original": {"p50_us": 100.0}, "compressed": {"p50_us": 2500.0}}
+    (said,) = _speed(slow)
+    assert said.startswith("Smaller, not faster: one request takes 2,500 us instead of 100 us (p50).")
+    assert _speed({"original": {"p50_us": 100.0}, "compressed": {"p50_us": 100.0}}) == []

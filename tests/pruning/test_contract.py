@@ -33,6 +33,7 @@ from recprune.pruning.methods import (
     Sparsify,
 )
 from recprune.pruning.step import Step
+from recprune.recommenders.factors import FactorModel, Fold
 from recprune.recommenders.sasrec import SasRec
 from recprune.recommenders.two_tower import TwoTower
 from recprune.snapshot import Snapshot
@@ -85,6 +86,19 @@ def item_model():
             "popular": Param(("item", ""), dense(41, 1), (40,), trained=False),
         }
     )
+
+
+def factor_model():
+    """Items whose users are folded in, with a bias; and how it runs on ten histories."""
+    return folded().weights
+
+
+@cache
+def folded():
+    factors = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    shares, bias = np.arange(40) / 40, np.arange(40) / 80
+    model = FactorModel.of(factors, BOOKS, Fold.confidence(5, 1.0), shares=shares, bias=bias)
+    return adapter_for(model).read(model)
 
 
 def foreign_model():
@@ -150,14 +164,15 @@ def context(make=table_model):
     }
     half = rng.integers(0, 2, (200, 41)).astype(np.float32)
     trainer = lambda weights, settings, say: weights  # noqa: E731
-    runs = calibration() if make not in (two_tower_model, sasrec_model) else histories(make)
+    runs = histories(make) if make in (two_tower_model, sasrec_model, factor_model) else calibration()
     return Context(popularity, gram=half.T @ half, trainer=trainer, calibration=runs)
 
 
 def histories(make):
     """A model that reads histories on ten of them."""
     read = [list(BOOKS[i : i + 1 + i % 9]) for i in range(10)]
-    snapshot = snapshot_of(SasRec if make is sasrec_model else TwoTower)
+    makers = {two_tower_model: lambda: snapshot_of(TwoTower), sasrec_model: lambda: snapshot_of(SasRec)}
+    snapshot = makers.get(make, folded)()
     return GraphCalibration(lambda: snapshot, lambda graph: {"items": read}, lambda weights: {})
 
 
@@ -232,6 +247,14 @@ CASES = [
     (text_model, Factorize("coef", 2)),
     (text_model, KeepTop("coef", 30, by="column", refit=False)),
     (text_model, Retrain()),
+    (factor_model, DropRows("item_factors", Uniform(0.4))),
+    (factor_model, DropAxis("factor", 0.5)),
+    (factor_model, Quantize("*", 8)),
+    (factor_model, Quantize("item_factors", 4, "per_column")),
+    (factor_model, Codebook("item_factors", 3, parts=2)),
+    (factor_model, Mixed("item_factors", (0.5, 0.5), (4, 2))),
+    (factor_model, Factorize("item_factors", 3)),
+    (factor_model, FitBytes(800, "item_factors")),
     (foreign_model, Quantize("*", 8)),
     (foreign_model, Quantize("*", 3, "per_column")),
     (foreign_model, Quantize("*", 1, "per_tensor")),

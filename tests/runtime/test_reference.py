@@ -212,6 +212,37 @@ def test_last_every_dot():
     assert run("dot", vectors([1, 10]), vectors(*table)).tolist() == [[21, 43, 65]]
 
 
+def test_solve_is_the_minimum_of_what_it_says():
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(7, 3)).astype(np.float32)
+    given = bags([2, 5], [], [0])
+    fold = {"whole": 0.5, "read": 3.0, "target": 2.0, "l2": 0.7}
+    found = run("solve", given, params=(table,), **fold)
+    assert found[1].tolist() == [0, 0, 0]
+    for row, read in ((0, [2, 5]), (2, [0])):
+        items, wanted = table[:6].astype(np.float64), np.zeros(6)  # the last row is that of unknown ids
+        wanted[read] = 2
+
+        def loss(x, items=items, wanted=wanted, read=read):
+            misses = (items @ x - wanted) ** 2
+            return 0.5 * misses.sum() + 3 * misses[read].sum() + 0.7 * (x @ x)
+
+        for step in np.eye(3) * 1e-3:
+            assert loss(found[row]) < min(loss(found[row] + step), loss(found[row] - step))
+
+
+def test_solve_by_hand():
+    # Rows 3 and 4 of one column: 1 * (9 + 16) + 2 * 16 + 1 = 58, and (1 + 2) * 4 = 12.
+    found = run("solve", bags([1]), params=([[3], [4], [9]],), whole=1, read=2, target=1, l2=1)
+    np.testing.assert_allclose(found, [[12 / 58]], rtol=1e-6)
+    assert run("solve", bags(), params=([[3], [4], [9]],), whole=1, read=2, target=1, l2=1).shape == (0, 1)
+
+
+def test_a_penalty_that_is_lost_beside_the_factors_is_named():
+    with pytest.raises(RecpruneError, match=r"l2 1e-300 is too small for these factors"):
+        run("solve", bags([0]), params=([[1, 1], [1, 1], [0, 0]],), whole=1, read=1, target=1, l2=1e-300)
+
+
 def test_what_is_given_is_not_computed():
     graph = Graph(("c",), (Op("lookup", "r", ("c",), (), {"vocabulary": "v"}), Op("take", "o", ("r",), ("t",))), "o")
     weights = Weights({"t": Param(("", ""), dense([[1], [2], [3], [4]]))})

@@ -36,6 +36,8 @@ def test_exact_finds_every_id_in_its_group(ids, at):
     for built in (vocabulary, stored(vocabulary)):
         assert len(built) == len(ids)
         assert built.ids().tolist() == rows.tolist()
+        back = np.arange(len(ids))[::-2]
+        assert built[back].tolist() == rows[back].tolist()
         assert built.lookup(rows).tolist() == list(range(len(ids)))
         assert built.lookup(np.array(["no such id", "no\nid"])).tolist() == [len(ids)] * 2
     # Rows of the first group come first.
@@ -47,6 +49,7 @@ def test_exact_finds_every_integer_and_the_same_as_text(ids, at):
     vocabulary, _ = ExactVocabulary.build(parts(ids, at, np.int64))
     again = stored(vocabulary)
     rows = again.ids()
+    assert again[np.arange(len(rows))[::-1]].tolist() == rows[::-1].tolist()
     assert rows.dtype == np.int64
     assert sorted(rows.tolist()) == sorted(ids)
     assert again.lookup(rows).tolist() == list(range(len(ids)))
@@ -102,6 +105,14 @@ def test_sorted_integers_cost_little():
     vocabulary, _ = ExactVocabulary.build([np.arange(0, 30000, 3)])
     assert sum(a.nbytes for a in vocabulary.arrays().values()) < 400
     assert vocabulary.resident_bytes == 80000
+
+
+def test_long_and_short_ids_are_named_by_their_rows():
+    ids = np.array(["a", "longer than eight", "b" * 40, "", "c"])
+    vocabulary, (order,) = ExactVocabulary.build([ids])
+    assert vocabulary[np.array([4, 0, 4])].tolist() == ids[order][[4, 0, 4]].tolist()
+    with pytest.raises(IndexError, match="out of range of 5 ids"):
+        vocabulary[np.array([5])]
 
 
 def test_no_groups_and_no_ids():

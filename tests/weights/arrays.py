@@ -68,6 +68,7 @@ def every_encoding(rows=10, columns=4):
     found["rows of columns"] = rows_of(array, mask, lambda d: Columns((Dense(d.values[:, :3]), Dense(d.values[:, 3:]))))
     found["rows of a codebook"] = rows_of(array, mask, lambda d: Codebook.encode(d.values, 2))
     found["sparse"] = Sparse.from_dense(np.where(np.abs(array) > 0.7, array, 0), 8)
+    found["sparse, plain values"] = Sparse.from_dense(np.where(np.abs(array) > 0.7, array, 0), 32)
     found["sparse rows"] = rows_of(array, mask, lambda d: Sparse.from_dense(d.values, 3))
     for bits in BITS:
         for granularity in GRANULARITIES:

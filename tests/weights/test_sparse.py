@@ -100,6 +100,18 @@ def test_nothing_at_all(shape):
     assert coded.decode().tolist() == np.zeros(shape).tolist()
 
 
+@given(matrices(), st.integers(0, 2**32))
+def test_values_of_32_bits_are_kept_as_they_are(matrix, seed):
+    matrix = (matrix * np.random.default_rng(seed).normal(size=matrix.shape)).astype(np.float32)
+    coded = Sparse.from_dense(matrix, bits=32)
+    assert np.array_equal(coded.decode(), matrix)
+    assert len(coded.codes) == 4 * coded.stored == 4 * np.count_nonzero(matrix)
+    again = encoding_from(coded.spec(), coded.arrays())
+    assert np.array_equal(again.decode(), matrix)
+    half = np.arange(0, len(matrix), 2)
+    assert np.array_equal(coded.cut(0, half).decode(), matrix[half])
+
+
 def test_levels_have_the_least_squared_error():
     # Two clusters around 1 and 5: at one bit the levels are their means.
     values = np.array([0.9, 1.0, 1.1, 4.8, 5.0, 5.2], np.float32)
@@ -131,6 +143,15 @@ def test_memory_follows_what_is_stored():
 def test_bits_are_checked(bits):
     with pytest.raises(RecpruneError, match="bits must be"):
         Sparse.from_dense(np.eye(2), bits)
+
+
+def test_plain_values_are_checked():
+    coded = Sparse.from_dense(np.eye(2), 32)
+    bad = np.array([np.nan, 1], "<f4").view(np.uint8)
+    with pytest.raises(RecpruneError, match="NaN"):
+        encoding_from(coded.spec(), coded.arrays() | {"codes": bad})
+    with pytest.raises(RecpruneError, match="levels must be 0 float32"):
+        encoding_from(coded.spec(), coded.arrays() | {"levels": np.zeros(4, np.float32)})
 
 
 def test_values_and_places_are_checked():

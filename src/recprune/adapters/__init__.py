@@ -24,6 +24,12 @@ _ADAPTERS = {
     "sklearn.naive_bayes.ComplementNB": "recprune.adapters.sklearn:SklearnAdapter",
     "sklearn.linear_model._logistic.LogisticRegression": "recprune.adapters.sklearn:SklearnAdapter",
     "sklearn.linear_model._stochastic_gradient.SGDClassifier": "recprune.adapters.sklearn:SklearnAdapter",
+    "recprune.recommenders.factors.FactorModel": "recprune.adapters.factors:FactorAdapter",
+    "implicit.cpu.als.AlternatingLeastSquares": "recprune.adapters.implicit:ImplicitAdapter",
+    "implicit.cpu.bpr.BayesianPersonalizedRanking": "recprune.adapters.implicit:ImplicitAdapter",
+    "implicit.nearest_neighbours.ItemItemRecommender": "recprune.adapters.implicit:ImplicitAdapter",
+    "sklearn.decomposition._nmf.NMF": "recprune.adapters.factors:DecompositionAdapter",
+    "sklearn.decomposition._truncated_svd.TruncatedSVD": "recprune.adapters.factors:DecompositionAdapter",
     "torch.nn.modules.module.Module": "recprune.adapters.torch:TorchAdapter",
 }
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from recprune.adapters.histories import item_products
 from recprune.context import Context
 from recprune.errors import RecpruneError
-from recprune.recommenders.ease import ItemItem, gram
-from recprune.recommenders.next_item_data import NextItemData, item_snapshot, with_unknown
+from recprune.recommenders.ease import ItemItem
+from recprune.recommenders.next_item_data import NextItemData, item_snapshot
 from recprune.snapshot import Snapshot
 from recprune.weights import Weights
 
@@ -37,7 +38,8 @@ class ItemAdapter:
         if not isinstance(data, NextItemData):
             raise RecpruneError(f"the data of this model is a NextItemData, got {type(data).__name__}")
         counts = np.append(data.counts[: data.catalogue], 0)
-        return Context({"item": counts}, gram=gram(with_unknown(data.user_items)), seed=seed, say=say)
+        products = item_products(data.user_items, say)
+        return Context({"item": counts}, gram=products, seed=seed, say=say)
 
     def check(self, model: ItemItem, weights: Weights, data: Any) -> None:
         """Nothing to check: the only structure is the items themselves."""

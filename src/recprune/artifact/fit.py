@@ -92,9 +92,9 @@ def _result(op: Op, inputs: list[_Value], weights: Weights, vocabularies: Mappin
     if op.kind == "tfidf":
         expect("bags", fits=len(shapes[0]) == 2 and shapes[0][0] == widths[0] and shapes[0][1] >= 1)
         return _Value("bags", widths[0], op.output)
-    if op.kind in ("take", "pool"):
+    if op.kind in ("take", "pool", "solve"):
         steps = op.kind == "take" and kinds == ["bags"]
-        read = "bags" if op.kind == "pool" or steps else "rows"
+        read = "bags" if op.kind != "take" or steps else "rows"
         expect(read, fits=len(shapes[0]) == 2 and shapes[0][0] == widths[0])
         return _Value("steps", shapes[0][1], inputs[0].of) if steps else _Value("vectors", shapes[0][1])
     if op.kind == "every":

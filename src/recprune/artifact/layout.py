@@ -111,7 +111,9 @@ def without_dead(snapshot: Snapshot) -> Snapshot:
         return snapshot
     weights = snapshot.weights
     dead = [
-        op.output for op in graph.ops if op.kind in ("take", "pool", "every") and 0 in weights[op.params[0]].shape[1:]
+        op.output
+        for op in graph.ops
+        if op.kind in ("take", "pool", "every", "solve") and 0 in weights[op.params[0]].shape[1:]
     ]
     graph = graph.without(dead)
     params = {name: weights[name] for name in graph.params}

@@ -12,7 +12,7 @@ from recprune.evaluation import Gate
 from recprune.pruning.recipe import Recipe
 
 T = TypeVar("T")
-NEXT_ITEM_MODELS = ("ease", "two_tower", "sasrec", "titles")
+NEXT_ITEM_MODELS = ("ease", "sansa", "item_knn", "als", "two_tower", "sasrec", "titles")
 
 __all__ = ["LikeConfig", "NextItemConfig", "RunConfig", "TaskConfig", "read_config"]
 
@@ -62,11 +62,14 @@ class LikeConfig(TaskConfig):
 class NextItemConfig(TaskConfig):
     """A task of kind `next_item`: what a user takes next, judged over the whole catalogue; NDCG@10 first.
 
-    - `model`: `ease`, `two_tower`, `sasrec` (it learns from the order, so it needs a log with times) or `titles`, which
-      recommends what has titles like those read (the items of the log need one).
-    - `l2`: penalty of EASE, which stands among the peers of the other models.
-    - `width` of the tables of `two_tower` and `sasrec`; `trained_small`: the plainest peers, the same model trained from
-      scratch at these widths.
+    - `model`: `ease`; `sansa`, EASE with a few neighbours for each item, for catalogues whose dense matrix does not fit;
+      `item_knn`, the cosine of readers; `als`; `two_tower`; `sasrec`, which learns from the order, so it needs a log with
+      times; or `titles`, which recommends what has titles like those read (the items of the log need one).
+    - `l2`: penalty of EASE, dense or sparse, which stands among the peers of the other models where it fits into memory.
+    - `neighbours` of each item for `sansa` and `item_knn`; `tail`: how far `sansa` raises rare items.
+    - `alpha`, `als_l2`: what a read item counts, and the penalty, of `als`.
+    - `width` of the tables of `als`, `two_tower` and `sasrec`; `trained_small`: the plainest peers, the same model trained
+      from scratch at these widths.
     - `min_reads`: items with fewer training interactions are not recommended.
     - `hold_out`: fraction of each user's items held out, half to validate and half to test.
     """
@@ -75,6 +78,10 @@ class NextItemConfig(TaskConfig):
     l2: float = 50.0
     min_reads: int = 10
     hold_out: float = 0.2
+    neighbours: int = 32
+    tail: float = 0.2
+    alpha: float = 10.0
+    als_l2: float = 10.0
     width: int = 64
     trained_small: tuple[int, ...] = ()
 
@@ -84,7 +91,9 @@ class NextItemConfig(TaskConfig):
             raise unknown("model", self.model, NEXT_ITEM_MODELS)
         if min((self.width, *self.trained_small)) < 1:
             raise RecpruneError(f"widths must be 1 or more, got {self.width} and {self.trained_small}")
-        if self.trained_small and self.model in ("ease", "titles"):
+        if self.neighbours < 1:
+            raise RecpruneError(f"neighbours must be 1 or more, got {self.neighbours}")
+        if self.trained_small and self.model in ("ease", "sansa", "item_knn", "titles"):
             raise RecpruneError(f"trained_small is for models with a width; that of {self.model} is the catalogue")
 
 

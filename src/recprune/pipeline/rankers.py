@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from recprune.adapters import adapter_for
-from recprune.artifact import Artifact, read
+from recprune.artifact import Artifact
 from recprune.artifact.files import write_bytes
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.pipeline.config import NextItemConfig
+from recprune.pipeline.item_rankers import AlsRanker, EaseRanker, ItemKnnRanker, SparseEaseRanker
 from recprune.pipeline.shared import Say
 from recprune.pruning.analyze import analyze
 from recprune.pruning.compress import compress
 from recprune.pruning.measure import Probe
-from recprune.pruning.methods import KeepTop, Quantize
+from recprune.pruning.methods import Quantize
 from recprune.pruning.rank_importances import rank_importances
 from recprune.pruning.recipe import Recipe
 from recprune.recommenders.item_peers import Peer
 from recprune.runtime.topk import top_k
 from recprune.snapshot import Snapshot
 
-__all__ = ["VALID", "EaseRanker", "NeuralRanker", "TitleRanker", "ranker_for"]
+__all__ = ["RANKERS", "VALID", "NeuralRanker", "Ranker", "TitleRanker", "ranker_for"]
 
 Array = npt.NDArray[Any]
 JudgeLists = Callable[[Array], float]
@@ -37,73 +38,44 @@ _K = 20
 VALID = 5000  # users that choices on validation are judged on: for these the first few thousand are enough
 
 
-def ranker_for(
-    config: NextItemConfig, data: Any, seed: int, titles: Callable[[], list[str]]
-) -> EaseRanker | NeuralRanker:
-    """What trains the model that the configuration names. Raises RecpruneError where the log does not suffice.
-
-    `titles`: of the items that models may recommend.
-    """
-    if config.model == "ease":
-        return EaseRanker(config, data, seed)
-    if config.model == "titles":
-        return TitleRanker(config, data, seed, titles)
-    if config.model == "sasrec" and not data.timed:
-        raise RecpruneError("model sasrec learns from the order of interactions, and this log has no time")
-    return NeuralRanker(config, data, seed)
-
-
-@dataclass(frozen=True)
-class EaseRanker:
-    """EASE: fitted in closed form, so it is fitted again rather than stored."""
-
-    config: NextItemConfig
-    data: Any
-    seed: int
+class Ranker(Protocol):
+    """What trains a model of a task of kind `next_item`."""
 
     @property
     def words(self) -> str:
         """What the model is."""
-        return f"EASE over {self.data.catalogue:,} items with {self.config.min_reads} readers or more"
 
     def train(self, folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
         """The model, and the names of the files that it was written to."""
-        say(f"fitting {self.words}")
-        return self.load(folder), []
 
     def load(self, folder: Path) -> Any:
         """The trained model."""
-        from recprune.recommenders.ease import ItemItem
 
-        return ItemItem.fit(self.data.user_items, self.data.items[: self.data.catalogue], self.config.l2)
+    def matrix(self, folder: Path) -> Any:
+        """The matrix (items, items) of an item-item model, dense or scipy sparse, for plain magnitude pruning; else None."""
 
     def analyze(
         self, folder: Path, judge: JudgeLists, judge_artifact: JudgeArtifact, metric: str, say: Say
     ) -> dict[str, Any]:
-        """What is redundant, and what keeping fewer entries of a column costs on validation, nothing refitted."""
-        artifact, model = read(folder / "original"), self.load(folder)
-        adapter = adapter_for(model)
-        context = adapter.context(model, self.data, self.seed, say)
-        found = analyze(adapter.read(model), context).to_json()
-        base, whole = judge_artifact(artifact), artifact.weights["item_weights"].nbytes
-        points = [{"keep": 1.0, "difference": 0.0, "bytes": whole}]
-        for count in (64, 16, 8, 4):
-            step = KeepTop("item_weights", count, by="column", refit=False, bits=8)
-            weights = step(artifact.weights, context)
-            difference, kept = judge_artifact(replace(artifact, weights=weights)) - base, weights["item_weights"].nbytes
-            points.append({"keep": kept / whole, "difference": difference, "bytes": kept})
-            say(f"{count} entries a column: {metric} {difference:+.4f} on validation")
-        how = "largest entries of each column kept, 8 bits, nothing refitted"
-        found["sensitivity"] = [{"part": "item_weights", "metric": metric, "how": how, "points": points}]
-        return found
+        """What is redundant, and what less of each part costs on validation, nothing retrained."""
 
     def importance(self, folder: Path, judge: JudgeLists, metric: str, say: Say) -> list[dict[str, Any]]:
-        """Nothing: an item-item model has no tables whose rows are dropped."""
-        return []
+        """How well each importance predicts what cutting rows costs on validation."""
 
     def small(self, users: Array, judge: JudgeLists, say: Say) -> Iterator[Peer]:
-        """Nothing: its plainest peer is plain magnitude pruning, which stands among all peers."""
-        yield from ()
+        """The same model trained smaller: lists of the test for the users at `users`."""
+
+
+def ranker_for(config: NextItemConfig, data: Any, seed: int, titles: Callable[[], list[str]]) -> Ranker:
+    """What trains the model that the configuration names. Raises RecpruneError where the log does not suffice.
+
+    `titles`: of the items that models may recommend.
+    """
+    if config.model == "sasrec" and not data.timed:
+        raise RecpruneError("model sasrec learns from the order of interactions, and this log has no time")
+    if config.model == "titles":
+        return TitleRanker(config, data, seed, titles)
+    return RANKERS[config.model](config, data, seed)
 
 
 @dataclass(frozen=True)
@@ -163,6 +135,10 @@ class NeuralRanker:
         model = self._fresh(self.config.width)
         model.load_state_dict(load((folder / "model.safetensors").read_bytes()))
         return model.eval()
+
+    def matrix(self, folder: Path) -> Any:
+        """Nothing: there is no matrix of items by items."""
+        return None
 
     def analyze(
         self, folder: Path, judge: JudgeLists, judge_artifact: JudgeArtifact, metric: str, say: Say
@@ -228,6 +204,17 @@ class NeuralRanker:
     def _histories(self, part: str) -> list[Array]:
         known = self.data.before(part)
         return [known[user] for user in self.data.judged(part)[0][:VALID]]
+
+
+RANKERS: dict[str, Callable[..., Ranker]] = {
+    "ease": EaseRanker,
+    "sansa": SparseEaseRanker,
+    "item_knn": ItemKnnRanker,
+    "als": AlsRanker,
+    "two_tower": NeuralRanker,
+    "sasrec": NeuralRanker,
+    "titles": TitleRanker,
+}
 
 
 def _ranked(scores: Array, histories: list[Array]) -> Array:

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.errors import RecpruneError
-from recprune.weights import Dense, Encoding
+from recprune.memory import require
+from recprune.weights import Dense, Encoding, Sparse
 
 __all__ = ["ItemItem", "fit", "gram"]
 
@@ -17,8 +18,10 @@ __all__ = ["ItemItem", "fit", "gram"]
 def gram(user_items: Any) -> npt.NDArray[np.float32]:
     """How often each two items were read by one user: `user_items.T @ user_items`, dense, (items, items).
 
-    `user_items`: scipy CSR, users x items.
+    `user_items`: scipy CSR, users x items. Raises RecpruneError where that does not fit into memory.
     """
+    count = user_items.shape[1]
+    require(4 * count**2, f"the products of {count:,} items", "keep entries without refit, or fewer items")
     matrix = user_items.astype(np.float32)
     product: npt.NDArray[np.float32] = (matrix.T @ matrix).toarray(order="C")
     return product
@@ -31,7 +34,8 @@ def fit(user_items: Any, l2: float) -> npt.NDArray[np.float32]:
     item i for item j is `-P_ij / P_jj`. Memory: two dense matrices; time grows with items cubed (12,500 items: about 20 s
     on two cores). An item that nobody read gets zeros.
 
-    `user_items`: scipy CSR, users x items. Raises RecpruneError for an `l2` that is not above zero.
+    `user_items`: scipy CSR, users x items. Raises RecpruneError for an `l2` that is not above zero, and for
+    a catalogue that does not fit into memory, with the numbers.
 
     >>> from scipy.sparse import csr_array
     >>> fit(csr_array(np.array([[1, 1], [1, 1], [1, 0]])), l2=1.0).astype(float).round(3).tolist()
@@ -41,6 +45,9 @@ def fit(user_items: Any, l2: float) -> npt.NDArray[np.float32]:
 
     if not l2 > 0:
         raise RecpruneError(f"l2 must be above 0, got {l2!r}")
+    count = user_items.shape[1]
+    instead = "train it sparse: fit_sparse of recprune.recommenders.sparse_ease, `model: sansa` in a run"
+    require(2 * 4 * count**2, f"EASE over {count:,} items", instead)
     matrix = gram(user_items)
     items = len(matrix)
     if not items:
@@ -81,6 +88,34 @@ class ItemItem:
         from recprune.recommenders.next_item_data import shares_of, with_unknown
 
         return cls(Dense(fit(with_unknown(user_items), l2)), ids, shares_of(user_items))
+
+    @classmethod
+    def of(cls, matrix: Any, ids: npt.ArrayLike, shares: npt.ArrayLike | None = None) -> ItemItem:
+        """From any item-item matrix (items, items), dense or scipy sparse: row i is what item i of a history adds to scores.
+
+        ItemKNN, SLIM, or what another library fitted. The diagonal is left out: an item in the history is not recommended.
+        `shares` (items,) is added to every score; zeros where none is given. Raises RecpruneError for other shapes, and for
+        NaN or infinity.
+        """
+        items = matrix.shape[0] if len(matrix.shape) == 2 else -1
+        names, added = np.asarray(ids), np.zeros(len(np.asarray(ids)), np.float32) if shares is None else shares
+        if matrix.shape != (items, items) or names.shape != (items,) or np.shape(added) != (items,):
+            raise RecpruneError(
+                f"a matrix of {matrix.shape}, {names.shape} ids and {np.shape(added)} shares are no item-item model"
+            )
+        value: Encoding
+        if hasattr(matrix, "tocoo"):
+            entries = matrix.tocoo()
+            entries.sum_duplicates()
+            off = (entries.row != entries.col) & (entries.data != 0)
+            places = entries.row[off], entries.col[off]
+            value = Sparse.encode(*places, entries.data[off], (items + 1, items + 1), bits=32)
+        else:
+            whole = np.zeros((items + 1, items + 1), np.float32)
+            whole[:items, :items] = matrix
+            np.fill_diagonal(whole, 0)
+            value = Dense(whole)
+        return cls(value, names.astype(np.str_), np.asarray(added, dtype=np.float32))
 
     def scores(self, histories: Any) -> npt.NDArray[np.float32]:
         """Scores (users, items) of histories, scipy CSR of the same items."""

@@ -13,6 +13,7 @@ from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
 from recprune.runtime import texts
 from recprune.runtime.bags import Bags
+from recprune.runtime.solve import solve_users
 from recprune.text import words
 from recprune.vocabulary import Lookup, missing, pair_keys
 from recprune.weights import Weights
@@ -186,6 +187,10 @@ def _last(op: Op, inputs: list[Any], *_: Any) -> Array:
     return result
 
 
+def _solve(op: Op, inputs: list[Any], weights: Weights, _: Any) -> Array:
+    return solve_users(weights[op.params[0]].value, inputs[0].rows, inputs[0].offsets, **op.attrs)
+
+
 _RUN: dict[str, Callable[..., Value]] = {
     "lookup": _lookup,
     "bucket": _bucket,
@@ -214,4 +219,5 @@ _RUN: dict[str, Callable[..., Value]] = {
     "tfidf": texts.tfidf,
     "softmax": texts.softmax,
     "normalize": texts.normalize,
+    "solve": _solve,
 }

@@ -112,7 +112,7 @@ class Scorer:
             raise RecpruneError(
                 f"top_k answers to one column of histories, this artifact reads: {', '.join(self.columns)}"
             )
-        names, allowed = items.ids(), self._allowed(items, candidates)
+        names, allowed = items, self._allowed(items, candidates)  # only what is answered is decoded
         ids: list[Array] = []
         scores: list[Array] = []
         fallback: list[bool] = []
@@ -145,7 +145,7 @@ class Scorer:
         if isinstance(texts, str) or not hasattr(texts, "__len__"):
             raise RecpruneError("similar takes a list of texts")
         items = self._items(k)
-        names, allowed = items.ids(), self._allowed(items, candidates)
+        names, allowed = items, self._allowed(items, candidates)
         ids: list[Array] = []
         scores: list[Array] = []
         for start in range(0, len(texts), 256):

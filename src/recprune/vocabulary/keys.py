@@ -174,6 +174,18 @@ class Keys:
                 ids[row] = key
         return ids
 
+    def take(self, places: Array) -> list[Any]:
+        """The ids at these places of the order, bytes or integers."""
+        if self.dtype.kind != "S":
+            return list(self._classes[0][2][places].tolist())
+        ids: list[Any] = [b""] * len(places)
+        for _, _, keys, rows in self._classes:
+            at = np.minimum(np.searchsorted(rows, places), len(rows) - 1)
+            mine = np.flatnonzero(rows[at] == places)
+            for i, key in zip(mine.tolist(), keys[at[mine]].tolist(), strict=True):
+                ids[i] = key
+        return ids
+
     @property
     def nbytes(self) -> int:
         """Bytes in memory."""

@@ -16,11 +16,13 @@ from recprune.weights.encoding import Encoding
 __all__ = ["Sparse"]
 
 Array = npt.NDArray[Any]
+_PLAIN = 32  # bits of a value that is stored as it is
 
 
 @dataclass(frozen=True, eq=False)
 class Sparse(Encoding):
-    """The entries that are not zero: their places Elias-Fano coded, their values as codes of 1 to 8 bits into `levels`.
+    """The entries that are not zero: their places Elias-Fano coded, their values as codes of 1 to 8 bits into `levels`, or
+    as they are, float32 (`bits` 32, no levels).
 
     An item-item matrix needs every item's row in both directions, so where the places of a square matrix are symmetric
     and the diagonal is empty (`paired`; found by `encode`), a place is stored once for the pair: first come the codes of
@@ -66,12 +68,16 @@ class Sparse(Encoding):
         stored = self.stored
         if self.codes.dtype != np.uint8 or self.codes.shape != (packed_bytes(stored, self.bits),):
             raise RecpruneError(f"{stored} codes of {self.bits} bits do not fit {self.codes.shape} bytes")
-        if self.levels.dtype != np.float32 or self.levels.shape != (1 << self.bits,):
-            raise RecpruneError(f"levels must be {1 << self.bits} float32, got {self.levels.shape}")
-        if not np.isfinite(self.levels).all():
-            raise RecpruneError("levels hold NaN or infinity")
+        count = 0 if self.bits == _PLAIN else 1 << self.bits
+        if self.levels.dtype != np.float32 or self.levels.shape != (count,):
+            raise RecpruneError(f"levels must be {count} float32, got {self.levels.shape}")
         rows, columns = self._places()
-        codes = unpack(self.codes, np.arange(stored), self.bits).astype(np.uint8)
+        if self.bits == _PLAIN:
+            codes = self.codes.view("<f4").astype(np.float32, copy=False)
+        else:
+            codes = unpack(self.codes, np.arange(stored), self.bits).astype(np.uint8)
+        if not np.isfinite(self._values(codes) if self.bits == _PLAIN else self.levels).all():
+            raise RecpruneError("levels hold NaN or infinity")
         if self.paired:
             rows, columns = np.concatenate([rows, columns]), np.concatenate([columns, rows])
             order = np.lexsort((columns, rows))
@@ -81,20 +87,23 @@ class Sparse(Encoding):
         set_ = object.__setattr__
         set_(self, "_filled", filled.astype(np.int32 if self.dims[0] <= 2**31 else np.int64))
         set_(self, "_starts", np.append(starts, len(rows)).astype(np.int64))
-        set_(self, "_columns", columns.astype(np.uint16 if self.dims[1] <= 2**16 else np.int64))
+        narrow = np.uint16 if self.dims[1] <= 2**16 else np.int32 if self.dims[1] <= 2**31 else np.int64
+        set_(self, "_columns", columns.astype(narrow))
         set_(self, "_codes", codes)
 
     @classmethod
     def encode(cls, rows: Array, columns: Array, values: Array, dims: tuple[int, ...], bits: int = 5) -> Sparse:
         """Code the entries at `(rows, columns)`, each place once.
 
-        Up to 2**bits different values are kept exactly; more are rounded to the levels that
-        Lloyd's algorithm (1982) finds for the least squared error.
+        With 32 bits values are kept as they are; with less, up to 2**bits different ones are kept exactly, and more are
+        rounded to the levels that Lloyd's algorithm (1982) finds for the least squared error.
         """
         _check_bits(bits)
         values = np.asarray(values, dtype=np.float32)
         if not np.isfinite(values).all():
             raise RecpruneError("cannot store NaN or infinity")
+        if bits == _PLAIN:
+            return cls._of(rows, columns, values, np.zeros(0, np.float32), bits, dims)
         levels = _levels(values, bits)
         return cls._of(rows, columns, _nearest(values, levels), levels, bits, dims)
 
@@ -124,7 +133,9 @@ class Sparse(Encoding):
             order = np.argsort(flat, kind="stable")
             places = flat[order]
         high, low = elias_fano.encode(places, _universe(dims, paired))
-        return cls(high, low, pack(codes[order], bits), levels, len(places), bits, paired, dims)
+        plain = bits == _PLAIN
+        stored = np.ascontiguousarray(codes[order], "<f4").view(np.uint8) if plain else pack(codes[order], bits)
+        return cls(high, low, stored, levels, len(places), bits, paired, dims)
 
     def _places(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         places = elias_fano.decode(self.high, self.low, self.entries, _universe(self.dims, self.paired))
@@ -154,7 +165,7 @@ class Sparse(Encoding):
     def coordinates(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Rows, columns and values of all entries, row by row."""
         filled, starts, columns, codes = self._unpacked()
-        return np.repeat(filled.astype(np.int64), np.diff(starts)), columns.astype(np.int64), self.levels[codes]
+        return np.repeat(filled.astype(np.int64), np.diff(starts)), columns.astype(np.int64), self._values(codes)
 
     def take(self, rows: Array) -> npt.NDArray[np.float32]:
         """The rows, as dense float32."""
@@ -181,7 +192,7 @@ class Sparse(Encoding):
         ends = np.cumsum(length)
         entry = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(starts[place] - ends + length, length)
         target = np.repeat(bag, length) * self.dims[1] + columns[entry]
-        read = self.levels[codes[entry]]
+        read = self._values(codes[entry])
         if values is not None:
             read = read * np.repeat(values[offsets[0] : offsets[-1]][known], length)
         np.add.at(result.reshape(-1), target, read)
@@ -203,6 +214,10 @@ class Sparse(Encoding):
         dims = (len(keep), self.dims[1]) if axis == 0 else (self.dims[0], len(keep))
         return Sparse._of(*new, self._codes[stay], self.levels, self.bits, dims)  # type: ignore[attr-defined]
 
+    def _values(self, codes: Array) -> npt.NDArray[np.float32]:
+        values: npt.NDArray[np.float32] = codes if self.bits == _PLAIN else self.levels[codes]
+        return values
+
     def _unpacked(self) -> tuple[Array, Array, Array, Array]:
         return self._filled, self._starts, self._columns, self._codes  # type: ignore[attr-defined]
 
@@ -217,8 +232,8 @@ def _pair(low: Array, high: Array) -> npt.NDArray[np.int64]:
 
 
 def _check_bits(bits: int) -> None:
-    if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 8:
-        raise RecpruneError(f"bits must be 1..8, got {bits!r}")
+    if type(bits) is not int or not (1 <= bits <= 8 or bits == _PLAIN):
+        raise RecpruneError(f"bits must be 1..8 or {_PLAIN}, got {bits!r}")
 
 
 def _nearest(values: Array, levels: Array) -> npt.NDArray[np.int64]:

@@ -54,6 +54,17 @@ def test_columns_by_hand():
     assert len(top_in_columns(matrix, 5)[0]) == 4
 
 
+@pytest.mark.parametrize("step", [KeepTop("*", 3), KeepTop("*", 3.5, refit=False), KeepTop("*", 3, by="column")])
+def test_what_is_stored_sparse_is_pruned_as_if_it_were_dense(step):
+    user_items = histories()
+    gram, full = ease.gram(user_items), ease.fit(user_items, 3.0)
+    full[np.random.default_rng(0).random((40, 40)) < 0.3] = 0  # places that are not symmetric
+    coded = Weights({"item_weights": Param(("item", "item"), Sparse.from_dense(full, 32))})
+    found, expected = (step(weights, Context(gram=gram))["item_weights"].value for weights in (coded, model(full)))
+    assert np.array_equal(found.decode(), expected.decode())
+    assert found.stored == expected.stored > 0
+
+
 def test_refit_of_everything_is_ease():
     user_items = histories()
     gram, full = ease.gram(user_items), ease.fit(user_items, 3.0)

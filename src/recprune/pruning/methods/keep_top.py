@@ -12,9 +12,9 @@ import numpy.typing as npt
 from recprune.context import Context
 from recprune.errors import RecpruneError, unknown
 from recprune.pruning.step import Step
-from recprune.weights import Sparse, Weights
+from recprune.weights import Encoding, Sparse, Weights
 
-__all__ = ["KeepTop", "refit_columns", "top_in_columns", "top_pairs"]
+__all__ = ["KeepTop", "refit_columns", "top_in_columns", "top_of_entries", "top_pairs"]
 
 Array = npt.NDArray[Any]
 By = Literal["pair", "column"]
@@ -75,25 +75,37 @@ class KeepTop(Step):
                     raise RecpruneError("keep_top needs the item products of the training data to refit and to rank")
                 if context.gram.shape != shape:
                     raise RecpruneError(f"item products of {context.gram.shape} do not fit {name!r} of shape {shape}")
-            kept = self._sparse(weights[name].value.decode(), context)
+            kept = self._sparse(weights[name].value, context)
             if kept.nbytes < weights[name].nbytes:
                 weights = weights.replace(name, kept)
         return weights
 
-    def _sparse(self, matrix: Array, context: Context) -> Sparse:
-        if self.by == "column":
-            rows, columns = top_in_columns(matrix, int(self.per_column))
+    def _sparse(self, value: Encoding, context: Context) -> Sparse:
+        height, width = value.shape
+        weight = np.ones(height, np.float32)
+        if self.by == "pair" and context.gram is not None and self.tail:
+            reads = context.gram.diagonal()
+            weight = (np.maximum(reads, 1) / max(float(reads.mean()), 1e-9)) ** np.float32(-self.tail)
+        pairs = round(self.per_column * height / 2)
+        if isinstance(value, Sparse):  # never made dense: a catalogue may be too large for that
+            rows, columns, values = value.coordinates()
+            if self.by == "pair":
+                kept = _pairs_of_entries(rows, columns, values, height, pairs, weight)
+            else:
+                kept = top_of_entries(columns, values, int(self.per_column))
+            rows, columns, values = rows[kept], columns[kept], values[kept]
         else:
-            weight = np.ones(len(matrix), np.float32)
-            if context.gram is not None and self.tail:
-                reads = context.gram.diagonal()
-                weight = (np.maximum(reads, 1) / max(float(reads.mean()), 1e-9)) ** np.float32(-self.tail)
-            low, high = top_pairs(matrix, round(self.per_column * len(matrix) / 2), weight)
-            rows, columns = np.concatenate([low, high]), np.concatenate([high, low])
-        values = matrix[rows, columns]
+            matrix = value.decode()
+            if self.by == "pair":
+                low, high = top_pairs(matrix, pairs, weight)
+                rows, columns = np.concatenate([low, high]), np.concatenate([high, low])
+            else:
+                rows, columns = top_in_columns(matrix, int(self.per_column))
+            values = matrix[rows, columns]
         if self.refit and context.gram is not None:
-            values = (values + refit_columns(context.gram, rows, columns, self.l2, context.say)) / 2
-        return Sparse.encode(rows, columns, values, (int(matrix.shape[0]), int(matrix.shape[1])), self.bits)
+            refitted = refit_columns(context.gram, rows, columns, self.l2, context.say)
+            values = ((values + refitted) / 2).astype(np.float32)
+        return Sparse.encode(rows, columns, values, (height, width), self.bits)
 
     def describe(self) -> str:
         """In words."""
@@ -140,6 +152,31 @@ def top_pairs(matrix: Array, count: int, weight: Array) -> tuple[npt.NDArray[np.
             if len(score) == count:
                 bound = score[-1]
     return low, high
+
+
+def top_of_entries(columns: Array, values: Array, count: int) -> npt.NDArray[np.int64]:
+    """Which entries are among the `count` largest magnitudes of their column; zeros are none."""
+    order = np.lexsort((-np.abs(values), columns))
+    _, starts, lengths = np.unique(columns[order], return_index=True, return_counts=True)
+    place = np.arange(len(order)) - np.repeat(starts, lengths)
+    found: npt.NDArray[np.int64] = order[(place < count) & (values[order] != 0)]
+    return found
+
+
+def _pairs_of_entries(
+    rows: Array, columns: Array, values: Array, size: int, count: int, weight: Array
+) -> npt.NDArray[np.int64]:
+    """As `top_pairs`, of entries: which stay, the low ones of all pairs first. What has no mirror image is no pair."""
+    low, high = np.minimum(rows, columns), np.maximum(rows, columns)
+    order = np.lexsort((rows > columns, low * size + high))
+    first, second = order[:-1], order[1:]
+    paired = (low[first] == low[second]) & (high[first] == high[second])
+    first, second = first[paired], second[paired]
+    square = np.asarray(weight, dtype=np.float32) ** 2
+    score = np.abs(values[first] * values[second]) * square[low[first]] * square[high[first]]
+    best = np.lexsort((high[first], low[first], -score))[:count]
+    best = best[score[best] > 0]
+    return np.concatenate([first[best], second[best]])
 
 
 def refit_columns(
