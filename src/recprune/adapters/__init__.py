@@ -24,6 +24,12 @@ _ADAPTERS = {
     "sklearn.naive_bayes.ComplementNB": "recprune.adapters.sklearn:SklearnAdapter",
     "sklearn.linear_model._logistic.LogisticRegression": "recprune.adapters.sklearn:SklearnAdapter",
     "sklearn.linear_model._stochastic_gradient.SGDClassifier": "recprune.adapters.sklearn:SklearnAdapter",
+    "sklearn.ensemble._forest.ForestClassifier": "recprune.adapters.sklearn_trees:SklearnTreesAdapter",
+    "sklearn.ensemble._forest.ForestRegressor": "recprune.adapters.sklearn_trees:SklearnTreesAdapter",
+    "lightgbm.basic.Booster": "recprune.adapters.lightgbm:LightGbmAdapter",
+    "lightgbm.sklearn.LGBMModel": "recprune.adapters.lightgbm:LightGbmAdapter",
+    "xgboost.core.Booster": "recprune.adapters.xgboost:XgBoostAdapter",
+    "xgboost.sklearn.XGBModel": "recprune.adapters.xgboost:XgBoostAdapter",
     "torch.nn.modules.module.Module": "recprune.adapters.torch:TorchAdapter",
 }
 

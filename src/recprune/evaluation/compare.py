@@ -210,7 +210,9 @@ def differences(
     models |= {name: _seeds(truth, p, name) for name, p in others.items()}
     for name, seeds in models.items():
         if len(seeds) != len(models[None]):
-            raise RecpruneError(f"{name}: {len(seeds)} models, but {len(models[None])} originals: pairs need one per seed")
+            raise RecpruneError(
+                f"{name}: {len(seeds)} models, but {len(models[None])} originals: pairs need one per seed"
+            )
     parsed = [parse_metric(name) for name in metrics]
     cells = {(name, m): [truth.statistic(m, p) for p in seeds] for name, seeds in models.items() for m in parsed}
     values, draws = _bootstrap(cells, truth.n_users, resamples, seed)

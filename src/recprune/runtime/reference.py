@@ -13,6 +13,7 @@ from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
 from recprune.runtime import texts
 from recprune.runtime.bags import Bags
+from recprune.runtime.trees import TREES, floats
 from recprune.text import words
 from recprune.vocabulary import Lookup, missing, pair_keys
 from recprune.weights import Weights
@@ -67,12 +68,7 @@ def _lookup(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[s
 
 
 def _bucket(op: Op, inputs: list[Any], *_: Any) -> Array:
-    values = np.asarray(inputs[0])
-    try:
-        if values.dtype.kind not in "iuf":
-            values = np.array([np.nan if missing(v) or v == "" else float(v) for v in values.tolist()])
-    except (TypeError, ValueError) as error:
-        raise RecpruneError(f"column {op.inputs[0]!r} must hold numbers: {error}") from error
+    values = floats(inputs[0], op.inputs[0])
     edges = np.asarray(op.attrs["edges"], dtype=np.float64)
     return np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right"))
 
@@ -214,4 +210,5 @@ _RUN: dict[str, Callable[..., Value]] = {
     "tfidf": texts.tfidf,
     "softmax": texts.softmax,
     "normalize": texts.normalize,
+    **TREES,
 }
