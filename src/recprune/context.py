@@ -33,6 +33,9 @@ class Calibration(Protocol):
     def outputs(self, weights: Weights) -> Mapping[str, Any]:
         """What each operation of the graph gives with these weights for the calibration rows, by its name."""
 
+    def output(self, weights: Weights, name: str) -> npt.NDArray[Any]:
+        """What the operation of that name gives; nothing behind it is run."""
+
     def scores(self, weights: Weights) -> npt.NDArray[Any]:
         """What the model with these weights gives for the calibration rows."""
 

@@ -105,6 +105,12 @@ class Forest:
 
     def weights(self) -> Weights:
         """As the two parameters of a snapshot: the splits, and the values of the leaves as float32."""
+        leaves = Dense(np.ascontiguousarray(self.values, dtype=np.float32))
+        return Weights({_SPLITS: Param(("",), self.coded, (), False), _LEAVES: Param(("", ""), leaves)})
+
+    @cached_property
+    def coded(self) -> Trees:
+        """The splits as they are stored."""
         inner = np.flatnonzero(self.feature >= 0)
         used, sets = np.unique(self.category[inner[self.category[inner] >= 0]], return_inverse=True)
         bitmaps, same = np.unique(self.sets[used], axis=0, return_inverse=True) if len(used) else (self.sets[:0], sets)
@@ -129,17 +135,15 @@ class Forest:
         tests = Cuts.encode(
             feature[fresh], threshold[fresh], missing[fresh], self.inputs, bitmaps, tuple(categorical.tolist())
         )
-        coded = Trees.encode(nodes, tests, self.trees, self.outputs, self.mode)
-        leaves = Dense(np.ascontiguousarray(self.values, dtype=np.float32))
-        return Weights({_SPLITS: Param(("",), coded, (), False), _LEAVES: Param(("", ""), leaves)})
+        return Trees.encode(nodes, tests, self.trees, self.outputs, self.mode)
 
     def into(self, weights: Weights) -> Weights:
         """`weights` with this ensemble in place of theirs; the values of the leaves stored as they were."""
-        mine = self.weights()
-        found = {name: mine[name] if name == _SPLITS else param for name, param in weights.items()}
-        kept = weights[_LEAVES]
-        found[_LEAVES] = replace(kept, value=kept.value.recode(self.values))
-        return Weights(found, weights.sizes)
+        changed = {
+            _SPLITS: replace(weights[_SPLITS], value=self.coded),
+            _LEAVES: replace(weights[_LEAVES], value=weights[_LEAVES].value.recode(self.values)),
+        }
+        return Weights({name: changed.get(name, param) for name, param in weights.items()}, weights.sizes)
 
     def take(self, trees: Sequence[int] | Array) -> Forest:
         """Some of the trees, in this order."""

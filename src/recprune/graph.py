@@ -238,6 +238,11 @@ class Graph:
         except (KeyError, TypeError, OverflowError) as error:
             raise RecpruneError(f"graph is malformed: {error!r}") from error
 
+    def until(self, name: str) -> Graph:
+        """The operations up to the one whose output is `name`, which becomes the output of the graph."""
+        last = next(i for i, op in enumerate(self.ops) if op.output == name)
+        return Graph(self.columns, self.ops[: last + 1], name)
+
     def without(self, dead: Iterable[str]) -> Graph:
         """Leave out the operations named `dead`, whatever reads nothing else, and whatever is read by nothing any more.
 
