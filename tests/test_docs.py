@@ -9,7 +9,8 @@ import pytest
 from recprune.pipeline.config import read_config
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+FAMILIES = sorted((ROOT / "docs" / "families").glob("*.md"))
 
 
 def test_the_first_example_of_the_readme_runs_and_is_short(capsys):
@@ -20,6 +21,15 @@ def test_the_first_example_of_the_readme_runs_and_is_short(capsys):
     # A table of 10,000 x 16 floats: at least 16 / 0.2 bytes a row become a fifth of 10 bytes (codes, scale) and marks.
     assert re.search(r"(\d+) times smaller torch\.Size\(\[3, 1\]\)", out), out
     assert int(re.search(r"(\d+) times", out)[1]) >= 20
+
+
+@pytest.mark.parametrize("page", FAMILIES, ids=lambda page: page.name)
+def test_the_examples_of_a_family_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    known = {}
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S):
+        exec(compile(code, page.name, "exec"), known)
+    assert known
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
