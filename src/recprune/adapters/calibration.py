@@ -41,12 +41,14 @@ class GraphCalibration:
 
     def output(self, weights: Weights, name: str) -> Array:
         """What the operation of that name gives; of the original it is kept, since many steps go towards it."""
-        if weights is not self.original.weights:
-            return np.asarray(self._requests.trace(weights, self._requests.graph.until(name))[name])
-        if ("original", name) not in self._last:
-            self._last["original", name] = np.asarray(self._requests.trace(weights, self._requests.graph.until(name))[name])
-        found: Array = self._last["original", name]
-        return found
+        key = ("original", name) if weights is self.original.weights else None
+        if key not in self._last:
+            found = np.asarray(self._requests.trace(weights, self._requests.graph.until(name))[name])
+            if key is None:
+                return found
+            self._last[key] = found
+        kept: Array = self._last[key]
+        return kept
 
     def scores(self, weights: Weights) -> Array:
         """What the model with these weights gives for the calibration rows."""
