@@ -43,11 +43,11 @@ BOOSTED = {
     ),
 }  # fmt: skip
 SMALLER = {"200 x 16 leaves": (200, 16, 0.06), "100 x 16 leaves": (100, 16, 0.1), "40 x 8 leaves": (40, 8, 0.2)}
-FORESTS = {
-    f"{trees} trees, {leaves:,} leaves, refitted to {towards}": (trees, leaves, towards)
-    for trees, leaves in ((20, 4000), (10, 1000))
-    for towards in ("labels", "original")
-}
+FORESTS = (
+    (20, 4000, "original"),
+    (10, 1000, "original"),
+    (10, 1000, "labels"),
+)  # trees, leaves, what they are refitted to
 
 
 def points(seed: int) -> list[dict[str, Any]]:
@@ -128,7 +128,8 @@ def forests(x: Any, y: Any, names: list[str], seed: int) -> Iterator[tuple[str, 
     yield "original", "original", *shipped(model, x)
     yield "original, joblib", "original", *dumped(model, x)
     leaves = sum(tree.tree_.n_leaves for tree in model.estimators_)
-    for name, (trees, wanted, towards) in FORESTS.items():
+    for trees, wanted, towards in FORESTS:
+        name = f"{trees} trees, {wanted:,} leaves, refitted to {towards}"
         keep = wanted / (leaves * trees / len(model.estimators_))
         steps = (DropTrees(trees), ShrinkLeaves(20.0), MergeLeaves(min(1.0, keep)), RoundThresholds(5))
         refit = RefitLeaves(towards, 50.0, 3)

@@ -16,6 +16,7 @@ __all__ = ["Adapter", "adapter_for"]
 # By the qualified name of a class, so that a framework is imported only with a model of its own in hand.
 _ADAPTERS = {
     "recprune.recommenders.tables.TableModel": "recprune.adapters.tables:TableAdapter",
+    "recprune.recommenders.like_trees.LikeTrees": "recprune.adapters.like_trees:LikeTreesAdapter",
     "recprune.recommenders.ease.ItemItem": "recprune.adapters.items:ItemAdapter",
     "recprune.recommenders.titles.TitleIndex": "recprune.adapters.titles:TitleAdapter",
     "recprune.recommenders.sequences.SequenceModel": "recprune.adapters.sequences:SequenceAdapter",
