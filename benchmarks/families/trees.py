@@ -80,11 +80,12 @@ def rows(data: str, seed: int) -> tuple[dict[str, Any], dict[str, Any], list[str
     encoded = {"train": train, "valid": features.encode(split.valid), "test": features.encode(split.test)}
     names = [f"{key}.{column}" for key, columns in settings.statistics for column in columns]
 
-    def matrix(rows: Any) -> Any:
-        given = rows.statistics or {key: table[rows.rows[key]] for key, table in features.tables.items()}
-        return np.column_stack([given[key] for key in features.tables])
-
-    return {p: matrix(encoded[p]) for p in PARTS}, dict(split.labels), names, split.test["user"].to_numpy()
+    return (
+        {part: features.matrix(encoded[part]) for part in PARTS},
+        dict(split.labels),
+        names,
+        split.test["user"].to_numpy(),
+    )
 
 
 def boosted(x: Any, y: Any, names: list[str], seed: int) -> Iterator[tuple[str, str, int, Any]]:

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from recprune.errors import RecpruneError, unknown
-from recprune.recommenders.features import Encoded, Features, FeatureSettings
+from recprune.recommenders.features import Features, FeatureSettings
 from recprune.recommenders.like import LikeData
 from recprune.weights import Weights
 
@@ -44,15 +43,10 @@ def train_like_trees(data: LikeData, settings: FeatureSettings, model: str, *, s
     from recprune.adapters import adapter_for
 
     features, train = Features.fit(data.train, data.implicit, settings)
-    x, valid = _matrix(features, train), _matrix(features, features.encode(data.valid))
+    x, valid = features.matrix(train), features.matrix(features.encode(data.valid))
     fitted = TREES[model](x, data.labels["train"], valid, data.labels["valid"], seed)
     found = adapter_for(fitted).read(fitted).weights
     return LikeTrees(features, Weights({name: found[name] for name in ("trees", "leaves")}))
-
-
-def _matrix(features: Features, rows: Encoded) -> npt.NDArray[np.float32]:
-    given = rows.statistics or {key: table[rows.rows[key]] for key, table in features.tables.items()}
-    return np.column_stack([given[key] for key in features.tables])
 
 
 def _lightgbm(x: Array, y: Array, valid: Array, valid_y: Array, seed: int) -> Any:
