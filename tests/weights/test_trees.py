@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recprune.errors import RecpruneError
@@ -62,6 +62,7 @@ def plainly(forest, row):
     return found
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 4), st.integers(0, 12))
 def test_what_is_stored_decides_as_the_nodes_do(seed, trees, inputs, splits):
     forest = grown(seed, trees, inputs, splits)

@@ -44,7 +44,7 @@ class DropTrees(TreeStep):
         if self.trees * forest.turns >= forest.trees:
             return weights
         rows = self.rows(forest, weights, context) if forest.mode == "mean" and forest.turns == 1 else None
-        kept = np.arange(self.trees * forest.turns) if rows is None else nearest(forest, rows, self.trees)
+        kept = np.arange(self.trees * forest.turns) if rows is None else _nearest(forest, rows, self.trees)
         return forest.take(kept).into(weights)
 
     def describe(self) -> str:
@@ -52,7 +52,7 @@ class DropTrees(TreeStep):
         return f"keep {self.trees} trees: the first of a boosted model, those nearest to the whole of a forest"
 
 
-def nearest(forest: Forest, rows: TreeRows, count: int) -> npt.NDArray[np.int64]:
+def _nearest(forest: Forest, rows: TreeRows, count: int) -> npt.NDArray[np.int64]:
     """`count` trees, each the one that brings the mean nearest to that of all."""
     step = -(-len(rows.x) // _ROWS)
     values = forest.values[forest.coded.reach(rows.x[::step])]  # (rows, trees, width)
