@@ -58,6 +58,7 @@ def test_json_round_trip():
 ATTRS = {"vocabulary": "v", "edges": [0.5, 1], "mode": "mean", "length": 3, "width": 4, "heads": "head", "factor": 0.5}
 ATTRS |= {"analyzer": Analyzer().to_json(), "sublinear": True, "norm": "l2"}
 ATTRS |= {"whole": 1, "read": 0.0, "target": 2.5, "l2": 1e-6}
+ATTRS |= {"dtype": "float32", "tiny": "kept", "categories": ["a", 2, 0.5]}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,7 +14,7 @@ from recprune.runtime import load
 from .small import like, next_item, request
 
 HEAVY = (
-    *("torch", "polars", "pandas", "sklearn", "lightgbm", "yaml", "rich", "scipy", "pyarrow"),
+    *("torch", "polars", "pandas", "sklearn", "lightgbm", "xgboost", "yaml", "rich", "scipy", "pyarrow"),
     *("typer", "plotly", "implicit", "narwhals", "jsonschema", "platformdirs", "optuna"),
     *("cryptography", "model_signing", "joserfc", "OpenSSL", "sigstore"),
 )

@@ -33,6 +33,9 @@ class Calibration(Protocol):
     def outputs(self, weights: Weights) -> Mapping[str, Any]:
         """What each operation of the graph gives with these weights for the calibration rows, by its name."""
 
+    def output(self, weights: Weights, name: str) -> npt.NDArray[Any]:
+        """What the operation of that name gives; nothing behind it is run."""
+
     def scores(self, weights: Weights) -> npt.NDArray[Any]:
         """What the model with these weights gives for the calibration rows."""
 
@@ -58,7 +61,8 @@ class Context:
     `popularity`: how often each row of an axis was read in training, by axis name (the out-of-vocabulary row last).
     `by_class`: the same by class, where the data has labels of classes, by axis name.
     `gram`: items x items products of the training matrix, for closed-form refits of item-item models.
-    `trainer`: how to retrain. `calibration`: the model run on data. `parts`: bytes on disk of each part of the
+    `trainer`: how to retrain. `calibration`: the model run on data; `labels`: what is true of each of its rows, (rows,
+    outputs), where the adapter knows. `parts`: bytes on disk of each part of the
     artifact that weights would give: parameters, vocabularies, and the files around them. `say`: where progress goes,
     one line a time.
     """
@@ -68,6 +72,7 @@ class Context:
     gram: npt.NDArray[Any] | None = None
     trainer: Trainer | None = None
     calibration: Calibration | None = None
+    labels: npt.NDArray[Any] | None = None
     parts: Callable[[Weights], Mapping[str, int]] | None = None
     seed: int = 0
     say: Callable[[str], None] = lambda line: None

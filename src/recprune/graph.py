@@ -72,6 +72,12 @@ KINDS: dict[str, Kind] = {
     "normalize": Kind(1, 0, (), 3),  # by the sum of the columns
     # Users without a table of users: each bag's vector is the ridge regression of what it read on the rows of a table
     "solve": Kind(1, 1, ("whole", "read", "target", "l2"), 3),
+    # Trees
+    "numbers": Kind(None, 0, ("dtype", "tiny"), 3),  # raw columns of numbers -> vectors, NaN where one is missing
+    "category": Kind(1, 0, ("categories",), 3),  # one raw column -> the place of its value in a list, NaN where in none
+    "trees": Kind(1, 2, (), 3),  # vectors -> the sum or mean of the leaves that they reach
+    "scale": Kind(1, 0, ("factor",), 3),
+    "exp": Kind(1, 0, (), 3),
 }
 
 
@@ -92,6 +98,12 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
+def _is_categories(value: Any) -> bool:
+    if not isinstance(value, list | tuple) or any(type(one) not in (str, int, float) for one in value):
+        return False
+    return len(set(value)) == len(value) and all(math.isfinite(one) for one in value if not isinstance(one, str))
+
+
 _FITS: dict[str, Callable[[Any], bool]] = {
     "vocabulary": lambda value: isinstance(value, str),
     "edges": _is_edges,
@@ -107,10 +119,13 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "analyzer": _is_analyzer,
     "sublinear": lambda value: type(value) is bool,
     "norm": lambda value: value in ("l1", "l2", None),
+    "dtype": lambda value: value in ("float32", "float64"),
+    "tiny": lambda value: value in ("kept", "zero", "missing"),  # what a number within 1e-35 of zero counts as
+    "categories": _is_categories,
 }
 _MOST = 10_000  # operations
 # What gives zeros for zeros: where all that they read is gone, they go too.
-_VANISH = ("concat", "fm", "relu", "add", "sum")
+_VANISH = ("concat", "fm", "relu", "add", "sum", "numbers")
 
 
 @dataclass(frozen=True)
@@ -232,6 +247,11 @@ class Graph:
             return cls(tuple(data["columns"]), ops, data["output"], data["items"], data["fallback"], classes)
         except (KeyError, TypeError, OverflowError) as error:
             raise RecpruneError(f"graph is malformed: {error!r}") from error
+
+    def until(self, name: str) -> Graph:
+        """The operations up to the one whose output is `name`, which becomes the output of the graph."""
+        last = next(i for i, op in enumerate(self.ops) if op.output == name)
+        return Graph(self.columns, self.ops[: last + 1], name)
 
     def without(self, dead: Iterable[str]) -> Graph:
         """Leave out the operations named `dead`, whatever reads nothing else, and whatever is read by nothing any more.

@@ -22,14 +22,19 @@ from recprune.pruning.methods import (
     DropFields,
     DropIds,
     DropRows,
+    DropTrees,
     DropWeights,
     Factorize,
     FitBytes,
     KeepTop,
+    MergeLeaves,
     Mixed,
     Quantize,
+    RefitLeaves,
     Retrain,
+    RoundThresholds,
     Share,
+    ShrinkLeaves,
     Sparsify,
 )
 from recprune.pruning.step import Step
@@ -39,6 +44,8 @@ from recprune.recommenders.two_tower import TwoTower
 from recprune.snapshot import Snapshot
 from recprune.testing import check_step
 from recprune.weights import Dense, Param, Weights
+
+from ..adapters.grown import tree_context, tree_snapshot
 
 
 def dense(*shape, seed=0):
@@ -155,9 +162,21 @@ def sasrec_model():
     return snapshot_of(SasRec).weights
 
 
+def boosted_model():
+    """Trees that are added up, over numbers and categories."""
+    return tree_snapshot("sum").weights
+
+
+def forest_model():
+    """Trees that are averaged, with a column for each of three classes."""
+    return tree_snapshot("mean").weights
+
+
 def context(make=table_model):
     if make is text_model:
         return SklearnAdapter().context(*text_pipeline(), 0, lambda line: None)
+    if make in (boosted_model, forest_model):
+        return tree_context("sum" if make is boosted_model else "mean")
     rng = np.random.default_rng(0)
     popularity = {
         axis: rng.integers(0, 50, rows) for axis, rows in (("user", 60), ("book", 90), ("item", 41), ("place", 7))
@@ -195,6 +214,17 @@ HISTORY_STEPS = [
     Sparsify("items", 0.5),
     Compensate(),
     Retrain(),
+]
+TREE_STEPS = [
+    DropTrees(3),
+    MergeLeaves(0.3),
+    RoundThresholds(1),
+    RefitLeaves(),
+    RefitLeaves("labels", 20.0, 1),
+    ShrinkLeaves(),
+    Quantize("*", 4, "per_tensor"),
+    Codebook("leaves", 3),
+    Cast("*"),
 ]
 CASES = [
     (table_model, DropRows("*.factor", Uniform(0.3))),
@@ -255,6 +285,7 @@ CASES = [
     (factor_model, Mixed("item_factors", (0.5, 0.5), (4, 2))),
     (factor_model, Factorize("item_factors", 3)),
     (factor_model, FitBytes(800, "item_factors")),
+    *((make, step) for make in (boosted_model, forest_model) for step in TREE_STEPS),
     (foreign_model, Quantize("*", 8)),
     (foreign_model, Quantize("*", 3, "per_column")),
     (foreign_model, Quantize("*", 1, "per_tensor")),
@@ -267,6 +298,15 @@ CASES = [
 ]
 
 
+FOR_TREES = {DropTrees, MergeLeaves, RoundThresholds, RefitLeaves, ShrinkLeaves}
+
+
+@pytest.mark.parametrize("step", FOR_TREES, ids=lambda step: step.verb)
+def test_steps_for_trees_say_that_there_are_none(step):
+    with pytest.raises(RecpruneError, match=f"^{step.verb} is for models of trees, this one has none$"):
+        step()(table_model(), context())
+
+
 def named(value):
     return value.verb if isinstance(value, Step) else value.__name__
 
@@ -274,13 +314,13 @@ def named(value):
 @pytest.mark.parametrize(("make", "step"), CASES, ids=named)
 def test_promises(make, step):
     result = check_step(step, make(), context(make))
-    if not isinstance(step, Retrain | Compensate):
+    if not isinstance(step, Retrain | Compensate | RefitLeaves | ShrinkLeaves):
         assert result.nbytes < make().nbytes
 
 
 PAIRS = [
     (make, first, second)
-    for make in (table_model, sasrec_model, text_model)
+    for make in (table_model, sasrec_model, text_model, boosted_model, forest_model)
     for first in [step for other, step in CASES if other is make]
     for second in [step for other, step in CASES if other is make]
 ]
@@ -304,7 +344,7 @@ def test_promises_hold_after_any_other_step(make, first, second):
 def test_every_method_is_held_to_them():
     assert {type(step) for _, step in CASES} == set(METHODS.values())
     for model in (two_tower_model, sasrec_model):
-        assert {type(step) for make, step in CASES if make is model} == set(METHODS.values())
+        assert {type(step) for make, step in CASES if make is model} == set(METHODS.values()) - FOR_TREES
     assert all(METHODS[verb].verb == verb for verb in METHODS)
 
 

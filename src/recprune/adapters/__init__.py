@@ -16,6 +16,7 @@ __all__ = ["Adapter", "adapter_for"]
 # By the qualified name of a class, so that a framework is imported only with a model of its own in hand.
 _ADAPTERS = {
     "recprune.recommenders.tables.TableModel": "recprune.adapters.tables:TableAdapter",
+    "recprune.recommenders.like_trees.LikeTrees": "recprune.adapters.like_trees:LikeTreesAdapter",
     "recprune.recommenders.ease.ItemItem": "recprune.adapters.items:ItemAdapter",
     "recprune.recommenders.titles.TitleIndex": "recprune.adapters.titles:TitleAdapter",
     "recprune.recommenders.sequences.SequenceModel": "recprune.adapters.sequences:SequenceAdapter",
@@ -30,6 +31,12 @@ _ADAPTERS = {
     "implicit.nearest_neighbours.ItemItemRecommender": "recprune.adapters.implicit:ImplicitAdapter",
     "sklearn.decomposition._nmf.NMF": "recprune.adapters.factors:DecompositionAdapter",
     "sklearn.decomposition._truncated_svd.TruncatedSVD": "recprune.adapters.factors:DecompositionAdapter",
+    "sklearn.ensemble._forest.ForestClassifier": "recprune.adapters.sklearn_trees:SklearnTreesAdapter",
+    "sklearn.ensemble._forest.ForestRegressor": "recprune.adapters.sklearn_trees:SklearnTreesAdapter",
+    "lightgbm.basic.Booster": "recprune.adapters.lightgbm:LightGbmAdapter",
+    "lightgbm.sklearn.LGBMModel": "recprune.adapters.lightgbm:LightGbmAdapter",
+    "xgboost.core.Booster": "recprune.adapters.xgboost:XgBoostAdapter",
+    "xgboost.sklearn.XGBModel": "recprune.adapters.xgboost:XgBoostAdapter",
     "torch.nn.modules.module.Module": "recprune.adapters.torch:TorchAdapter",
 }
 

@@ -28,7 +28,7 @@ class GraphCalibration:
     snapshot: Callable[[], Snapshot]
     columns: Callable[[Graph], Mapping[str, Any]]
     slope: Callable[[Weights], Mapping[str, Array]]
-    _last: dict[str, Any] = field(default_factory=dict)  # a pass over the training data serves every table
+    _last: dict[Any, Any] = field(default_factory=dict)  # a pass over the training data serves every table
 
     @cached_property
     def original(self) -> Snapshot:
@@ -38,6 +38,17 @@ class GraphCalibration:
     def outputs(self, weights: Weights) -> Mapping[str, Any]:
         """What each operation of the graph gives with these weights for the calibration rows, by its name."""
         return self._requests.trace(*self._live(weights))
+
+    def output(self, weights: Weights, name: str) -> Array:
+        """What the operation of that name gives; of the original it is kept, since many steps go towards it."""
+        key = ("original", name) if weights is self.original.weights else None
+        if key not in self._last:
+            found = np.asarray(self._requests.trace(weights, self._requests.graph.until(name))[name])
+            if key is None:
+                return found
+            self._last[key] = found
+        kept: Array = self._last[key]
+        return kept
 
     def scores(self, weights: Weights) -> Array:
         """What the model with these weights gives for the calibration rows."""

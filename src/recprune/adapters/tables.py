@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recprune.adapters.calibration import GraphCalibration
+from recprune.adapters.statistics import ids_of, pair_reads, row_of, statistic_axes, with_unseen
 from recprune.adapters.torch import TorchAdapter
 from recprune.context import Context
 from recprune.errors import RecpruneError
@@ -20,7 +21,6 @@ from recprune.graph import Graph, Op
 from recprune.recommenders.deepfm import DeepFm
 from recprune.recommenders.features import SEPARATOR, Encoded, Features
 from recprune.recommenders.like import LikeData, soft_targets
-from recprune.recommenders.statistics import STATISTICS
 from recprune.recommenders.tables import TableModel
 from recprune.recommenders.training import predict, tensors
 from recprune.recovery.finetune import finetune
@@ -57,18 +57,13 @@ class TableAdapter:
                 value = _spread(param.value, rows)
                 params[name] = Param((field, f"{field} id.{part}"), value, (rows - 1,), True)
             elif kind == "statistics":
-                axes = (rest, "+".join(_statistic_axes(features, rest)))
+                axes = (rest, "+".join(statistic_axes(features, rest)))
                 params[name] = Param(axes, param.value, (param.shape[0] - 1,), False)
             else:
                 params[name] = Param(_layer_axes(model, name, inputs), param.value, (), True)
-        sizes = {axis: 1 for key in features.tables for axis in _statistic_axes(features, key)}
-        ids: dict[str, Array] = {name: series.to_numpy().astype(np.str_) for name, series in features.ids.items()}
-        for pair, (left, right) in features.pairs.items():
-            joined = left + "\x1f" + right
-            ids[pair] = joined.to_numpy().astype(np.str_)
-        read = {*model.tables, *features.tables}
-        used = {axis: found for axis, found in ids.items() if axis in read}
-        return Snapshot(Weights(params, sizes | {"logit": 1}), _graph(model), used)
+        sizes = {axis: 1 for key in features.tables for axis in statistic_axes(features, key)}
+        ids = ids_of(features, {*model.tables, *features.tables})
+        return Snapshot(Weights(params, sizes | {"logit": 1}), _graph(model), ids)
 
     def rebuild(self, model: TableModel, weights: Weights) -> TableModel:
         """A model of the same class over smaller tables; ids that it drops read the out-of-vocabulary row."""
@@ -98,14 +93,14 @@ class TableAdapter:
     def context(self, model: TableModel, data: LikeData | None, seed: int, say: Callable[[str], None]) -> Context:
         """Reads of each row in the training rows; where there is data, a trainer and requests to calibrate with."""
         features = model.features
-        popularity = {name: _with_unseen(counts) for name, counts in features.readings.items()}
+        popularity = {name: with_unseen(counts) for name, counts in features.readings.items()}
         if data is None:
             return Context(popularity, seed=seed, say=say)
         if not isinstance(data, LikeData):
             raise RecpruneError(f"the data of this model is a LikeData, got {type(data).__name__}")
         _, train = Features.fit(data.train, data.implicit, features.settings)
         for pair in features.pairs:
-            popularity[pair] = _pair_reads(pair, features, train)
+            popularity[pair] = pair_reads(pair, features, train)
         trainer = _Trainer(self, model, data, train, seed)
 
         def columns(graph: Graph) -> dict[str, Array]:
@@ -113,37 +108,6 @@ class TableAdapter:
 
         calibration = GraphCalibration(lambda: self.read(model), columns, trainer.gradients)
         return Context(popularity, trainer=trainer, calibration=calibration, seed=seed, say=say)
-
-
-def _with_unseen(counts: Array) -> Array:
-    """Reads with those of the out-of-vocabulary row by Good and Turing: as many as there are ids read once (Good 1953)."""
-    counts = np.asarray(counts).copy()
-    counts[-1] = max(int((counts[:-1] == 1).sum()), int(counts[-1]), 1)
-    return counts
-
-
-def _pair_reads(pair: str, features: Features, train: Encoded) -> Array:
-    """Reads of pairs, those read once told apart by how likely they come again: a busy reader, a much read author.
-
-    The reads of the rows alone would leave nine pairs of ten equal. Nothing of a label is used.
-    """
-    rows = train.rows[pair]
-    counts = np.bincount(rows, minlength=len(features.pairs[pair][0]) + 1).astype(np.float64)
-    again = np.ones(len(counts))
-    for side in pair.split(SEPARATOR):
-        of = np.zeros(len(counts), dtype=np.int64)
-        of[rows] = train.rows[side]
-        again *= np.log1p(features.readings[side][of])
-    reads = counts - 1 + np.minimum(again / 60, 1)
-    reads[-1] = (counts[:-1] == 1).sum()
-    return np.maximum(reads, 0)
-
-
-def _statistic_axes(features: Features, key: str) -> list[str]:
-    columns = dict(features.settings.statistics)[key]
-    if SEPARATOR in key:
-        return [f"{key}.{column}" for column in columns]
-    return [f"{key} {STATISTICS[column]}.{column}" for column in columns]
 
 
 def _input_axes(model: TableModel) -> Iterator[str]:
@@ -154,7 +118,7 @@ def _input_axes(model: TableModel) -> Iterator[str]:
 
 def _statistic_inputs(model: TableModel) -> Iterator[str]:
     for key in model.features.tables:
-        yield from _statistic_axes(model.features, key)
+        yield from statistic_axes(model.features, key)
 
 
 def _layer_axes(model: TableModel, name: str, inputs: str) -> tuple[str, ...]:
@@ -174,9 +138,8 @@ def _layer_axes(model: TableModel, name: str, inputs: str) -> tuple[str, ...]:
 
 def _graph(model: TableModel) -> Graph:
     """The model's forward pass, for scoring, as operations."""
-    settings = model.features.settings
+    features, settings = model.features, model.features.settings
     ops: list[Op] = []
-    edges = dict(settings.buckets)
 
     def op(kind: str, output: str, inputs: list[str], params: tuple[str, ...] = (), **attrs: Any) -> str:
         ops.append(Op(kind, output, tuple(inputs), params, attrs))
@@ -185,12 +148,8 @@ def _graph(model: TableModel) -> Graph:
     rows: dict[str, str] = {}
     needed = dict.fromkeys([*model.tables, *model.features.tables])
     for field in needed:
-        if field == settings.words:
-            rows[field] = op("words", f"{field} rows", [field], vocabulary=field)
-        elif field in edges:
-            rows[field] = op("bucket", f"{field} rows", [field], edges=list(edges[field]))
-        else:
-            rows[field] = op("lookup", f"{field} rows", field.split(SEPARATOR), vocabulary=field)
+        ops.append(row_of(features, field))
+        rows[field] = ops[-1].output
     factors: list[str] = []
     biases: list[str] = []
     for field in model.tables:

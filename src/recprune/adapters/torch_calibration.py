@@ -50,6 +50,10 @@ class TorchCalibration:
         """There is no graph whose operations could be run. Raises RecpruneError."""
         raise RecpruneError("a model without a graph cannot be run operation by operation")
 
+    def output(self, weights: Weights, name: str) -> Array:
+        """As `outputs`."""
+        return np.asarray(self.outputs(weights)[name])
+
     def scores(self, weights: Weights) -> Array:
         """Every float that the model gives for the first batches, one after the other."""
         found: list[Tensor] = []

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
-from recprune.weights import Param, Weights
+from recprune.weights import Param, Trees, Weights
 
 __all__ = ["check"]
 
@@ -85,6 +85,13 @@ def _result(op: Op, inputs: list[_Value], weights: Weights, vocabularies: Mappin
     if op.kind == "bucket":
         expect("column")
         return _Value("rows", len(op.attrs["edges"]) + 2)
+    if op.kind in ("numbers", "category"):
+        expect("column")
+        return _Value("vectors", len(inputs))
+    if op.kind == "trees":
+        trees = weights[op.params[0]].value
+        expect("vectors", fits=isinstance(trees, Trees) and trees.fits(widths[0], shapes[1]))
+        return _Value("vectors", trees.outputs if isinstance(trees, Trees) else 0)
     if op.kind in ("recent", "places"):
         expect("bags")
         rows, of = (widths[0], op.output) if op.kind == "recent" else (op.attrs["length"] + 1, inputs[0].of)

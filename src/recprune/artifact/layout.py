@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recprune.artifact.unread import without_unread
 from recprune.snapshot import Snapshot
 from recprune.vocabulary import ExactVocabulary, FingerprintVocabulary, Vocabulary
 from recprune.weights import Encoding, LowRank, Rows, Stacked, Weights
@@ -105,7 +106,7 @@ def _marks(table: Encoding) -> Array:
 
 
 def without_dead(snapshot: Snapshot) -> Snapshot:
-    """Leave out the operations on tables of width 0, and the parameters and ids that nothing reads."""
+    """Leave out tables of width 0, inputs of trees that no split reads, and parameters and ids that nothing reads."""
     graph = snapshot.graph
     if graph is None:
         return snapshot
@@ -115,7 +116,7 @@ def without_dead(snapshot: Snapshot) -> Snapshot:
         for op in graph.ops
         if op.kind in ("take", "pool", "every", "solve") and 0 in weights[op.params[0]].shape[1:]
     ]
-    graph = graph.without(dead)
+    graph, weights = without_unread(graph.without(dead), weights)
     params = {name: weights[name] for name in graph.params}
     ids = {axis: snapshot.ids[axis] for axis in graph.vocabularies}
     return Snapshot(Weights(params, weights.sizes), graph, ids)

@@ -13,6 +13,7 @@ from recprune.pruning.recipe import Recipe
 
 T = TypeVar("T")
 NEXT_ITEM_MODELS = ("ease", "sansa", "item_knn", "als", "two_tower", "sasrec", "titles")
+LIKE_MODELS, LIKE_TREES = ("dcn", "deepfm"), ("lightgbm", "forest")
 
 __all__ = ["LikeConfig", "NextItemConfig", "RunConfig", "TaskConfig", "read_config"]
 
@@ -44,7 +45,8 @@ class TaskConfig:
 class LikeConfig(TaskConfig):
     """A task of kind `like`: a label for each (user, item); AUC first.
 
-    - `model`: `dcn` or `deepfm`; `width` of the factors; ids read less often than `min_readings` share a row.
+    - `model`: `dcn` or `deepfm`; `width` of the factors; ids read less often than `min_readings` share a row. Or trees on
+      the statistics alone, `lightgbm` or `forest`, which have neither.
     - `liked`: ratings from this on are the label 1.
     - `statistics`: whether the model sees the statistics of users and items (their histories and ratings) or ids only.
     - `trained_small`: the plainest peers, the same model trained from scratch at `[width, min_readings]`.
@@ -56,6 +58,15 @@ class LikeConfig(TaskConfig):
     liked: float = 8.0
     statistics: bool = True
     trained_small: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.model not in (*LIKE_MODELS, *LIKE_TREES):
+            raise unknown("model", self.model, (*LIKE_MODELS, *LIKE_TREES))
+        if self.model in LIKE_TREES and not self.statistics:
+            raise RecpruneError(f"{self.model} reads statistics only; statistics: false leaves it nothing")
+        if self.model in LIKE_TREES and self.trained_small:
+            raise RecpruneError(f"trained_small is for models with a width; {self.model} has none")
 
 
 @dataclass(frozen=True)

@@ -90,16 +90,19 @@ class LikeTask:
         checkpoint.unlink(missing_ok=True)
         size = write(pack(adapter_for(trained.model).read(trained.model), Recipe()), folder / "original")
         history = trained.history.epochs
-        parts = {part: len(getattr(self.data, part)) for part in ("train", "valid", "test")}
-        split = {"how": "by a hash of (user, item), 80 / 10 / 10", **parts}
         found = {
             "size": size,
             "history": history,
             "best": trained.history.best,
-            "split": split,
+            "split": self.split(),
             "original": self._words(),
         }
         return found, ["model.safetensors", "original"]
+
+    def split(self) -> dict[str, Any]:
+        """How rows were split, and how many there are of each part."""
+        parts = {part: len(getattr(self.data, part)) for part in ("train", "valid", "test")}
+        return {"how": "by a hash of (user, item), 80 / 10 / 10", **parts}
 
     def model(self, folder: Path) -> Any:
         """The trained original."""

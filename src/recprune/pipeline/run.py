@@ -21,7 +21,7 @@ from recprune.errors import RecpruneError, unknown
 from recprune.evaluation import Gate, advantage, write_summary
 from recprune.judge import Judge
 from recprune.pipeline.cache import Stage, digest
-from recprune.pipeline.config import LikeConfig, NextItemConfig, RunConfig, TaskConfig
+from recprune.pipeline.config import LIKE_TREES, LikeConfig, NextItemConfig, RunConfig, TaskConfig
 from recprune.pipeline.shared import Say, Stored
 from recprune.trust import sign_artifact, verify_artifact
 
@@ -112,8 +112,11 @@ class Run:
         config = self._config(name)
         if isinstance(config, LikeConfig):
             from recprune.pipeline.like import LikeTask
+            from recprune.pipeline.like_trees import LikeTreesTask
 
-            return LikeTask(config, self.log, self.config.seed, self.config.split_seed)
+            return (LikeTreesTask if config.model in LIKE_TREES else LikeTask)(
+                config, self.log, self.config.seed, self.config.split_seed
+            )
         if isinstance(config, NextItemConfig):
             from recprune.pipeline.next_item import NextItemTask
 

@@ -180,6 +180,11 @@ class Features:
         counts = _counts(texts)
         return Encoded(rows, _lookup(lists, self.ids[self.settings.words]), np.concatenate([[0], np.cumsum(counts)]))
 
+    def matrix(self, rows: Encoded) -> npt.NDArray[np.float32]:
+        """All statistics of rows side by side, (rows, columns): out of fold for training rows, else from the tables."""
+        given = rows.statistics or {key: table[rows.rows[key]] for key, table in self.tables.items()}
+        return np.column_stack([given[key] for key in self.tables])
+
     def blocks(self) -> dict[str, list[tuple[str, int]]]:
         """Name the blocks of statistics: `user history`, `user ratings`, ...: table and column of each member."""
         found: dict[str, list[tuple[str, int]]] = {}

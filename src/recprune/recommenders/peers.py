@@ -80,7 +80,7 @@ def trees(
     """Boosted trees on all statistics (Ke and others, NeurIPS 2017): scores of the test rows, and the model as text."""
     import lightgbm
 
-    columns = [_matrix(features, rows) for rows in (train, valid, test)]
+    columns = [features.matrix(rows) for rows in (train, valid, test)]
     fitted = lightgbm.Dataset(columns[0], labels, free_raw_data=True)
     held = lightgbm.Dataset(columns[1], valid_labels, reference=fitted)
     settings = {
@@ -127,11 +127,6 @@ def _means(data: LikeData, features: Features, train: Encoded, test: Encoded) ->
     scores = model.predict_proba(matrix(test))[:, 1]
     size = _table_bytes(features, [key for key, _ in wanted], 1)
     return Peer("user and book mean", scores, size, "logistic regression on both means, shrunk")
-
-
-def _matrix(features: Features, rows: Encoded) -> npt.NDArray[np.float32]:
-    given = rows.statistics or {key: table[rows.rows[key]] for key, table in features.tables.items()}
-    return np.column_stack([given[key] for key in features.tables])
 
 
 def _table_bytes(features: Features, keys: Sequence[str], columns: int) -> int:

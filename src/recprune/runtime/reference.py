@@ -14,6 +14,7 @@ from recprune.graph import Graph, Op
 from recprune.runtime import texts
 from recprune.runtime.bags import Bags
 from recprune.runtime.solve import solve_users
+from recprune.runtime.trees import TREES, floats
 from recprune.text import words
 from recprune.vocabulary import Lookup, missing, pair_keys
 from recprune.weights import Weights
@@ -68,12 +69,7 @@ def _lookup(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[s
 
 
 def _bucket(op: Op, inputs: list[Any], *_: Any) -> Array:
-    values = np.asarray(inputs[0])
-    try:
-        if values.dtype.kind not in "iuf":
-            values = np.array([np.nan if missing(v) or v == "" else float(v) for v in values.tolist()])
-    except (TypeError, ValueError) as error:
-        raise RecpruneError(f"column {op.inputs[0]!r} must hold numbers: {error}") from error
+    values = floats(inputs[0], op.inputs[0])
     edges = np.asarray(op.attrs["edges"], dtype=np.float64)
     return np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right"))
 
@@ -220,4 +216,5 @@ _RUN: dict[str, Callable[..., Value]] = {
     "softmax": texts.softmax,
     "normalize": texts.normalize,
     "solve": _solve,
+    **TREES,
 }

@@ -8,6 +8,7 @@ from recprune.weights.quantized import Quantized
 from recprune.weights.rows import Rows
 from recprune.weights.sparse import Sparse
 from recprune.weights.stacked import Stacked
+from recprune.weights.trees import Trees
 
 __all__ = ["in_words"]
 
@@ -37,4 +38,6 @@ def in_words(value: Encoding) -> str:
     if isinstance(value, Sparse):
         share = value.stored / max(1, value.shape[0] * value.shape[1])
         return f"{value.stored:,} entries ({100 * share:.2g} %), {value.bits} bits"
+    if isinstance(value, Trees):
+        return f"{value.trees:,} trees, {value.splits:,} splits, {len(value.tests.thresholds):,} different tests"
     return value.kind
