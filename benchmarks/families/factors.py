@@ -38,11 +38,6 @@ POPULARITY = {"quantize": {"target": "popularity", "bits": 8, "granularity": "pe
 Point = dict[str, Any]
 
 
-def points(seed: int) -> list[Point]:
-    """All points of one split."""
-    return [point | {"seed": seed} for part in PARTS.values() for point in part(seed)]
-
-
 def next_book(seed: int) -> list[Point]:
     """EASE over items with ten readers: pairs kept and refitted, against the largest entries of each column."""
     data = next_item_data(_books(), min_reads=10, seed=seed)

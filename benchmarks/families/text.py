@@ -43,11 +43,6 @@ Point = dict[str, Any]
 Titles = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def points(seed: int) -> list[Point]:
-    """All points of one split: name, kind, bytes, metrics with intervals, differences to the original."""
-    return [point | {"seed": seed} for part in PARTS.values() for point in part(seed)]
-
-
 def publisher_bayes(seed: int) -> Iterator[Point]:
     """The publisher from the words of the title, by naive Bayes."""
     bayes = make_pipeline(CountVectorizer(), MultinomialNB(alpha=0.3))
@@ -122,15 +117,15 @@ def _compared(
 
     original = compress(model, Recipe()).artifact
     base = right(original)
-    yield _point(f"{name}, {words:,} words", "original", _size(original), base, base)
+    yield _point(name, f"{words:,} words", "original", _size(original), base, base)
     for steps in recipes:
         small = compress(model, Recipe(steps, fingerprint=bits), data).artifact
         how = ", ".join(_said(step) for step in steps)
-        yield _point(f"{name}, {how}", "ours", _size(small), right(small), base)
+        yield _point(name, how, "ours", _size(small), right(small), base)
     for count in (words // 2, words // 4, words // 10, words // 20):
         fewer = clone(pipeline).set_params(**{f"{pipeline.steps[0][0]}__max_features": count}).fit(*data)
         artifact = compress(fewer, Recipe()).artifact
-        yield _point(f"{name}, max_features={count}", "peer", _size(artifact), right(artifact), base)
+        yield _point(name, f"max_features={count}", "peer", _size(artifact), right(artifact), base)
     if not isinstance(model[-1], MultinomialNB):
         read, asked = model[0].transform(data[0]), model[0].transform(texts[test])
         for alpha in (5e-6, 1e-5, 3e-5):
@@ -141,9 +136,7 @@ def _compared(
             size = (
                 6 * int((lasso.coef_ != 0).sum()) + 8 * int(kept.sum()) + sum(a.nbytes for a in ids.arrays().values())
             )
-            yield _point(
-                f"{name}, L1 alpha={alpha:g}", "peer", size, (lasso.predict(asked) == labels[test]) * 1.0, base
-            )
+            yield _point(name, f"L1 alpha={alpha:g}", "peer", size, (lasso.predict(asked) == labels[test]) * 1.0, base)
 
 
 def next_book(seed: int) -> Iterator[Point]:
@@ -178,12 +171,13 @@ def next_book(seed: int) -> Iterator[Point]:
     for i, (name, kind, size, _) in enumerate(found):
         values = {metric: interval.to_json() for metric, interval in estimate(truth, lists[i], metrics).items()}
         gaps = {metric: interval.to_json() for metric, interval in paired[str(i)].items()}
-        yield {"name": f"next book, {name}", "kind": kind, "disk_bytes": size, "metrics": values, "differences": gaps}
+        point = {"task": "next book, titles", "name": name, "kind": kind, "disk_bytes": size}
+        yield point | {"metrics": values, "differences": gaps}
 
 
-def _point(name: str, kind: str, size: int, right: np.ndarray, base: np.ndarray) -> Point:
+def _point(task: str, name: str, kind: str, size: int, right: np.ndarray, base: np.ndarray) -> Point:
     metrics, gaps = {"accuracy": _interval(right)}, {"accuracy": _interval(right - base)}
-    return {"name": name, "kind": kind, "disk_bytes": size, "metrics": metrics, "differences": gaps}
+    return {"task": task, "name": name, "kind": kind, "disk_bytes": size, "metrics": metrics, "differences": gaps}
 
 
 def _interval(values: np.ndarray) -> dict[str, float]:
@@ -243,7 +237,12 @@ def main() -> None:
         whole = 1
         for point in (point for part in parts for point in PARTS[part](seed)):
             whole = point["disk_bytes"] if point["kind"] == "original" else whole
-            line = [f"{seed}", f"{point['kind']:8}", f"{point['name']:75}", f"{point['disk_bytes']:10,}"]
+            line = [
+                f"{seed}",
+                f"{point['kind']:8}",
+                f"{point['task'] + ': ' + point['name']:75}",
+                f"{point['disk_bytes']:10,}",
+            ]
             line.append(f"{whole / point['disk_bytes']:7.1f} x")
             for metric, value in point["metrics"].items():
                 gap = point["differences"][metric]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,11 +51,6 @@ FORESTS = (
 )  # trees, leaves, what they are refitted to
 
 
-def points(seed: int) -> list[dict[str, Any]]:
-    """All points of both logs: data, family, name, kind, disk_bytes, metrics and, against the original, difference."""
-    return [point for data in DATA for family in FAMILIES for point in of_family(data, family, seed)]
-
-
 def of_family(data: str, family: str, seed: int) -> Iterator[dict[str, Any]]:
     """The points of one family on one log, the original first."""
     x, y, names, users = rows(data, seed)
@@ -66,8 +62,8 @@ def of_family(data: str, family: str, seed: int) -> Iterator[dict[str, Any]]:
         value = estimate(truth, scores, ["auc"], seed=seed)["auc"].to_json()
         apart = differences(truth, first, {name: scores}, ["auc"], seed=seed)[name]["auc"].to_json()
         yield {
-            "data": data, "family": family, "name": name, "kind": kind, "disk_bytes": size,
-            "metrics": {"auc": value}, "difference": {"auc": apart},
+            "task": f"{data}, {family}", "name": name, "kind": kind, "disk_bytes": size,
+            "metrics": {"auc": value}, "differences": {"auc": apart},
         }  # fmt: skip
 
 
@@ -178,16 +174,18 @@ def dumped(model: Any, x: Any) -> tuple[int, Any]:
 
 def line(point: dict[str, Any]) -> str:
     """A point as a line of a table."""
-    apart = point["difference"]["auc"]
+    apart = point["differences"]["auc"]
     return (
-        f"{point['data']:15s} {point['family']:9s} {point['kind']:9s} {point['name']:45s} {point['disk_bytes']:12,d}  "
+        f"{point['task']:25s} {point['kind']:9s} {point['name']:45s} {point['disk_bytes']:12,d}  "
         f"{point['metrics']['auc']['value']:.4f}  {apart['value']:+.4f} ({apart['low']:+.4f} to {apart['high']:+.4f})"
     )
 
 
 FAMILIES = {"lightgbm": boosted, "forest": forests}
+PARTS = {f"{data} {family}": partial(of_family, data, family) for data in DATA for family in FAMILIES}
 
 if __name__ == "__main__":
     for number in [int(given) for given in sys.argv[1:]] or [0]:
-        for point in points(number):
-            print(f"seed {number}  {line(point)}", flush=True)
+        for part in PARTS.values():
+            for point in part(number):
+                print(f"seed {number}  {line(point)}", flush=True)
