@@ -2,8 +2,8 @@
 
     python benchmarks/classical.py [part ...]      writes benchmarks/results/classical.json
 
-Each part of `families/` gives points: a model made smaller, and the library's own means at other sizes, judged on the same
-test. Differences are from the part's own original, paired, and averaged over the seeds. Resumable: every part and seed is kept
+Each part of `families/` gives points: a model made smaller, and the library's own means at other sizes, on the same test.
+Differences are from the original of the part, paired, and averaged over the seeds. Resumable: each part and seed is kept
 under runs/classical/.
 """
 

@@ -17,14 +17,19 @@ from recprune.pruning.methods import (
     DropFields,
     DropIds,
     DropRows,
+    DropTrees,
     DropWeights,
     Factorize,
     FitBytes,
     KeepTop,
+    MergeLeaves,
     Mixed,
     Quantize,
+    RefitLeaves,
     Retrain,
+    RoundThresholds,
     Share,
+    ShrinkLeaves,
     Sparsify,
 )
 
@@ -53,6 +58,11 @@ STEPS = (
     Sparsify("hidden", 0.5, "axis", "l2", 3, 0.01, 0.0),
     Compensate("*.weight", 0.1),
     Retrain(3, 0.01, 0.0),
+    DropTrees(40),
+    MergeLeaves(0.25),
+    ShrinkLeaves(20.0),
+    RoundThresholds(5),
+    RefitLeaves("labels", 50.0, 3),
 )
 
 
