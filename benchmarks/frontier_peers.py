@@ -234,7 +234,8 @@ class PepTable(Table):
 
     def __init__(self, readings: torch.Tensor, settings: Any, start: float) -> None:
         super().__init__(readings, settings)
-        self.start = nn.Parameter(torch.full_like(self.factor, start))
+        # Named as a factor is, and so trained at its rate.
+        self.start = nn.ParameterDict({"factor": nn.Parameter(torch.full_like(self.factor, start))})
         self.mask: torch.Tensor | None = None
 
     def thresholded(self, values: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
@@ -245,7 +246,7 @@ class PepTable(Table):
         factor = F.embedding(rows, self.factor, sparse=self.training)
         bias = F.embedding(rows, self.bias, sparse=self.training)
         if self.mask is None:
-            factor = self.thresholded(factor, F.embedding(rows, self.start, sparse=self.training))
+            factor = self.thresholded(factor, F.embedding(rows, self.start["factor"], sparse=self.training))
         else:
             factor = factor * self.mask[rows]
         penalty = factor.new_zeros(())
@@ -285,15 +286,15 @@ def pep(task: LikeTask, start: float, seed: int) -> Made:
     trained(first)
     for name, table in first.tables.items():
         with torch.no_grad():
-            model.tables[name].mask = (table.thresholded(table.factor, table.start) != 0).float()
-            model.tables[name].start.requires_grad_(False)
+            model.tables[name].mask = (table.thresholded(table.factor, table.start["factor"]) != 0).float()
+            model.tables[name].start["factor"].requires_grad_(False)
     trained(model)
     return stored_sparse(model, features, data, task.settings, sizes)
 
 
 def stored_sparse(model: TableModel, features: Features, data: LikeData, settings: LikeSettings, sizes: Any) -> Made:
     plain = MODELS[settings.model](features, sizes)
-    state = {name: value for name, value in model.state_dict().items() if not name.endswith(".start")}
+    state = {name: value for name, value in model.state_dict().items() if ".start." not in name}
     for name, table in model.tables.items():
         state[f"tables.{name}.factor"] = (table.factor * table.mask).detach()
     plain.load_state_dict(state)
