@@ -34,6 +34,10 @@ SHORT = """## What falls short
 - One request is answered more slowly by the small `like` artifacts than by the original.
 """
 START, END = "<!-- written by `make docs` -->\n", "<!-- end -->"
+HEADS = {
+    "README.md": "| model | original | recprune | difference, 95 % | smallest peer within the same drop |",
+    "README.zh-CN.md": "| 模型 | 原模型 | recprune | 差异，95 % 区间 | 同样降幅内最小的对手 |",
+}
 
 
 def main() -> None:
@@ -50,12 +54,11 @@ def pages() -> dict[Path, str]:
         "artifacts, vocabularies and statistics counted.\n"
     )
     parts = [head, *(part(found[name]) for name, part in RESULTS.items()), SHORT]
-    readme = (ROOT.parent / "README.md").read_text(encoding="utf-8")
-    before, after = readme.split(START)[0], readme.split(END)[1]
-    written = {
-        DOCS / "benchmarks.md": "\n".join(parts),
-        ROOT.parent / "README.md": before + headline(found["books"]) + after,
-    }
+    written = {DOCS / "benchmarks.md": "\n".join(parts)}
+    for name, heads in HEADS.items():
+        readme = (ROOT.parent / name).read_text(encoding="utf-8")
+        before, after = readme.split(START)[0], readme.split(END)[1]
+        written[ROOT.parent / name] = before + headline(found["books"], heads) + after
     for name, task in found["books"]["tasks"].items():
         written[DOCS / f"frontier-{name.replace(' ', '-')}.svg"] = plot(task, lead(task))
     for name, task in found["frontier"]["tasks"].items():
@@ -63,13 +66,9 @@ def pages() -> dict[Path, str]:
     return written
 
 
-def headline(result: dict) -> str:  # type: ignore[type-arg]
+def headline(result: dict, heads: str) -> str:  # type: ignore[type-arg]
     """The README's table: the smallest of ours within each drop, and the smallest peer that is as good."""
-    lines = [
-        START,
-        "| model | original | recprune | difference, 95 % | smallest peer within the same drop |",
-        "|---|---|---|---|---|",
-    ]
+    lines = [START, heads, "|---|---|---|---|---|"]
     for name, task in result["tasks"].items():
         points = {point["name"]: point for point in task["frontier"]}
         whole = size(task["size"]["original"]["disk_bytes"])
@@ -125,6 +124,33 @@ def books_part(result: dict) -> str:  # type: ignore[type-arg]
         listed = (f"{part} {of['value']:+.4f} ({of['low']:+.4f} to {of['high']:+.4f})" for part, of in worse.items())
         lines.append(f"- Slices of what is shipped that got significantly worse: {'; '.join(listed) or 'none'}.")
         lines += [f"- {note}" for note in task.get("notes", [])]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def classical_part(result: dict) -> str:  # type: ignore[type-arg]
+    """For each model of the classical families what was made of it, and the library's own means."""
+    lines = [
+        "## The classical recommenders\n",
+        "`benchmarks/classical.py`: whole artifacts, or the library's own file where the name says so; each against its own "
+        "original, on test, 95 %.\n",
+    ]
+    for task in dict.fromkeys(row["task"] for row in result["rows"]):
+        rows = [row for row in result["rows"] if row["task"] == task]
+        metrics = list(rows[0]["metrics"])
+        seeds = rows[0]["seeds"]
+        lines += [
+            f"### {task}, {seeds} seed{'s' if seeds > 1 else ''}\n",
+            f"| | bytes | times smaller | {' | '.join(metrics)} | {metrics[0]}, difference |",
+            "|---" * (4 + len(metrics)) + "|",
+        ]
+        for row in rows:
+            label = {"ours": "**{}**", "peer": "peer: {}", "original": "{}"}[row["kind"]].format(row["name"])
+            values = " | ".join(f"{row['metrics'][metric]['value']:.4f}" for metric in metrics)
+            of = row["differences"][metrics[0]]
+            apart = "" if row is rows[0] else f"{of['value']:+.4f} ({of['low']:+.4f} to {of['high']:+.4f})"
+            ratio = rows[0]["disk_bytes"] / row["disk_bytes"]
+            lines.append(f"| {label} | {row['disk_bytes']:,} | {ratio:.1f} | {values} | {apart} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -235,7 +261,13 @@ def framed(chart: str) -> str:
     return f"{head}>{COLOURS}<rect width='760' height='420' fill='#fff'/>{rest}\n"
 
 
-RESULTS = {"books": books_part, "frontier": frontier_part, "importance": importance_part, "speed": speed_part}
+RESULTS = {
+    "books": books_part,
+    "frontier": frontier_part,
+    "classical": classical_part,
+    "importance": importance_part,
+    "speed": speed_part,
+}
 
 
 if __name__ == "__main__":

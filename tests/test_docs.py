@@ -9,8 +9,9 @@ import pytest
 from recprune.pipeline.config import read_config
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
-FAMILIES = sorted((ROOT / "docs" / "families").glob("*.md"))
+CHINESE = ROOT / "README.zh-CN.md"
+PAGES = [ROOT / "README.md", CHINESE, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+FAMILIES = [*sorted((ROOT / "docs" / "families").glob("*.md")), CHINESE]
 
 
 def test_the_first_example_of_the_readme_runs_and_is_short(capsys):
@@ -30,6 +31,18 @@ def test_the_examples_of_a_family_run(page, tmp_path, monkeypatch):
     for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S):
         exec(compile(code, page.name, "exec"), known)
     assert known
+
+
+def test_the_chinese_readme_keeps_step():
+    english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", CHINESE.name))
+    for what in (
+        r"\]\(([^)#]+)\)",
+        r"^ {4}(make \w+|recprune [^#]+?)(?: +#|$)",
+        r"^(recprune[ .][^#]+?) +#",
+        r"^(\w+: \w+)",
+    ):
+        found = set(re.findall(what, english, flags=re.M))
+        assert found <= set(re.findall(what, chinese, flags=re.M)) | {CHINESE.name}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
