@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -69,21 +69,12 @@ class ItemItemRanker:
         self, folder: Path, judge: JudgeLists, judge_artifact: JudgeArtifact, metric: str, say: Say
     ) -> dict[str, Any]:
         """What is redundant, and what keeping fewer entries of a column costs on validation, nothing refitted."""
-        artifact, model = read(folder / "original"), self.load(folder)
-        adapter = adapter_for(model)
-        context = adapter.context(model, self.data, self.seed, say)
-        found = analyze(adapter.read(model), context).to_json()
-        base, whole = judge_artifact(artifact), artifact.weights["item_weights"].nbytes
-        points = [{"keep": 1.0, "difference": 0.0, "bytes": whole}]
-        for count in (64, 16, 8, 4):
-            step = KeepTop("item_weights", count, by="column", refit=False, bits=8)
-            weights = step(artifact.weights, context)
-            difference, kept = judge_artifact(replace(artifact, weights=weights)) - base, weights["item_weights"].nbytes
-            points.append({"keep": kept / whole, "difference": difference, "bytes": kept})
-            say(f"{count} entries a column: {metric} {difference:+.4f} on validation")
+        ways = {
+            f"{count} entries a column": KeepTop("item_weights", count, by="column", refit=False, bits=8)
+            for count in (64, 16, 8, 4)
+        }
         how = "largest entries of each column kept, 8 bits, nothing refitted"
-        found["sensitivity"] = [{"part": "item_weights", "metric": metric, "how": how, "points": points}]
-        return found
+        return _analyzed(self, folder, judge_artifact, metric, say, ways, how)
 
     def importance(self, folder: Path, judge: JudgeLists, metric: str, say: Say) -> list[dict[str, Any]]:
         """Nothing: an item-item model has no tables whose rows are dropped."""
@@ -200,19 +191,8 @@ class AlsRanker:
         self, folder: Path, judge: JudgeLists, judge_artifact: JudgeArtifact, metric: str, say: Say
     ) -> dict[str, Any]:
         """What is redundant, and what fewer bits cost on validation, nothing refitted."""
-        artifact, model = read(folder / "original"), self.load(folder)
-        adapter = adapter_for(model)
-        context = adapter.context(model, self.data, self.seed, say)
-        found = analyze(adapter.read(model), context).to_json()
-        base, whole = judge_artifact(artifact), artifact.weights["item_factors"].nbytes
-        points = [{"keep": 1.0, "difference": 0.0, "bytes": whole}]
-        for bits in (8, 4, 2):
-            weights = Quantize("item_factors", bits)(artifact.weights, context)
-            difference, kept = judge_artifact(replace(artifact, weights=weights)) - base, weights["item_factors"].nbytes
-            points.append({"keep": kept / whole, "difference": difference, "bytes": kept})
-            say(f"{bits} bits: {metric} {difference:+.4f} on validation")
-        found["sensitivity"] = [{"part": "item_factors", "metric": metric, "how": "bits of a value", "points": points}]
-        return found
+        ways = {f"{bits} bits": Quantize("item_factors", bits) for bits in (8, 4, 2)}
+        return _analyzed(self, folder, judge_artifact, metric, say, ways, "bits of a value")
 
     def importance(self, folder: Path, judge: JudgeLists, metric: str, say: Say) -> list[dict[str, Any]]:
         """Nothing: a row that is dropped cannot be recommended, and judging each cut folds every user in again."""
@@ -246,3 +226,29 @@ class AlsRanker:
         ids = self.data.items[: self.data.catalogue]
         fold = Fold.confidence(self.config.alpha, self.config.als_l2)
         return FactorModel.of(factors, ids, fold, shares=shares_of(self.data.user_items, scale=1.0))
+
+
+def _analyzed(
+    ranker: ItemItemRanker | AlsRanker,
+    folder: Path,
+    judge: JudgeArtifact,
+    metric: str,
+    say: Say,
+    ways: Mapping[str, KeepTop | Quantize],
+    how: str,
+) -> dict[str, Any]:
+    """What is redundant, and what each of `ways` to store the one large parameter costs on validation."""
+    artifact, model = read(folder / "original"), ranker.load(folder)
+    adapter = adapter_for(model)
+    context = adapter.context(model, ranker.data, ranker.seed, say)
+    found = analyze(adapter.read(model), context).to_json()
+    part = next(iter(ways.values())).target
+    base, whole = judge(artifact), artifact.weights[part].nbytes
+    points = [{"keep": 1.0, "difference": 0.0, "bytes": whole}]
+    for name, step in ways.items():
+        weights = step(artifact.weights, context)
+        difference, kept = judge(replace(artifact, weights=weights)) - base, weights[part].nbytes
+        points.append({"keep": kept / whole, "difference": difference, "bytes": kept})
+        say(f"{name}: {metric} {difference:+.4f} on validation")
+    found["sensitivity"] = [{"part": part, "metric": metric, "how": how, "points": points}]
+    return found
