@@ -4,7 +4,8 @@
 
 For each task: one request and a batch of requests, and loading, of the compressed artifact against the original one, both by
 the numpy runtime (the reference that native kernels will be held to). Answers alternate, so that both see the same machine;
-`low` and `high` are the 5th and 95th percentile of the ratio over the repeats.
+`low` and `high` are the 5th and 95th percentile of the ratio over the repeats. And compressing `like-ids`: one shot, against
+three epochs of retraining before.
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import recprune
+from recprune import compress
 from recprune.pipeline.config import LikeConfig, read_config
 from recprune.pipeline.like import LikeTask
 from recprune.pipeline.next_item import NextItemTask
 from recprune.pipeline.run import Run, machine, versions
+from recprune.pruning.methods import Retrain
 
 ROOT = Path(__file__).parent
 
@@ -48,12 +52,24 @@ def main() -> None:
                 histories = task.histories("test", count)
                 calls = [lambda s=s, histories=histories: s.top_k(histories, 10) for s in (ours, original)]
             rows.append(ratio(f"{name}: {count} request{'s' if count > 1 else ''}", *calls, repeats=repeats))
+    rows.append(one_shot(run, "like-ids", "medium"))
     out = ROOT / "results" / "speed.json"
     out.parent.mkdir(exist_ok=True)
     result = {"machine": machine(), "versions": versions(), "rows": rows}
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     for row in rows:
         print(f"{row['work']:30s} {row['value']:12.0f} {row['peer_value']:12.0f} us   {row['ratio']:.2f} times as fast")
+
+
+def one_shot(run: Run, name: str, recipe: str) -> dict[str, Any]:
+    """Compressing without training, against the same recipe after retraining."""
+    task, given = run.task(name), run.config.tasks[name].recipes[recipe]
+    model, data = task.model(run.folder / name), task.data
+    longer = replace(given, steps=(Retrain(epochs=3), *given.steps))
+    row = ratio(
+        f"{name}: compress by {recipe!r}", *(lambda r=r: compress(model, r, data) for r in (given, longer)), repeats=2
+    )
+    return row | {"ours": "one shot", "peer": "retrained for three epochs before"}
 
 
 def ratio(work: str, ours: Callable[[], Any], peer: Callable[[], Any], repeats: int) -> dict[str, Any]:
