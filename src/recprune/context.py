@@ -60,6 +60,7 @@ class Context:
 
     `popularity`: how often each row of an axis was read in training, by axis name (the out-of-vocabulary row last).
     `by_class`: the same by class, where the data has labels of classes, by axis name.
+    `users`: how many distinct users' rows did so: what a row was learned from. A user's own row rests on one.
     `gram`: items x items products of the training matrix, for closed-form refits of item-item models.
     `trainer`: how to retrain. `calibration`: the model run on data; `labels`: what is true of each of its rows, (rows,
     outputs), where the adapter knows. `parts`: bytes on disk of each part of the
@@ -69,6 +70,7 @@ class Context:
 
     popularity: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     by_class: Mapping[str, ByClass] = field(default_factory=dict)
+    users: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict, kw_only=True)
     gram: npt.NDArray[Any] | None = None
     trainer: Trainer | None = None
     calibration: Calibration | None = None
@@ -79,17 +81,25 @@ class Context:
 
     def reads(self, axis: str, rows: int) -> npt.NDArray[np.float64]:
         """Reads of each row of `axis`; RecpruneError where they were not counted."""
-        if axis not in self.popularity:
-            known = ", ".join(sorted(self.popularity)) or "none"
-            raise RecpruneError(f"no reads were counted for axis {axis!r}; give data to count them (counted: {known})")
-        counts = np.asarray(self.popularity[axis], dtype=np.float64)
-        if counts.shape != (rows,):
-            raise RecpruneError(f"reads of axis {axis!r} have shape {counts.shape}, the axis has {rows} rows")
-        if not (np.isfinite(counts).all() and (counts >= 0).all()):
-            raise RecpruneError(f"reads of axis {axis!r} must be counts, some are negative, NaN or infinite")
-        return counts
+        return _counted("reads", self.popularity, axis, rows)
+
+    def users_of(self, axis: str, rows: int) -> npt.NDArray[np.float64]:
+        """Distinct users that each row of `axis` rests on; RecpruneError where they were not counted."""
+        return _counted("users", self.users, axis, rows)
 
     def shares(self, axis: str, rows: int) -> npt.NDArray[np.float64]:
         """Reads of each row where they were counted and there are any; else every row counts alike."""
         counts = self.reads(axis, rows) if axis in self.popularity else np.zeros(rows)
         return counts if counts.sum() > 0 else np.ones(rows)
+
+
+def _counted(what: str, found: Mapping[str, npt.NDArray[Any]], axis: str, rows: int) -> npt.NDArray[np.float64]:
+    if axis not in found:
+        known = ", ".join(sorted(found)) or "none"
+        raise RecpruneError(f"no {what} were counted for axis {axis!r}; give data to count them (counted: {known})")
+    counts = np.asarray(found[axis], dtype=np.float64)
+    if counts.shape != (rows,):
+        raise RecpruneError(f"{what} of axis {axis!r} have shape {counts.shape}, the axis has {rows} rows")
+    if not (np.isfinite(counts).all() and (counts >= 0).all()):
+        raise RecpruneError(f"{what} of axis {axis!r} must be counts, some are negative, NaN or infinite")
+    return counts

@@ -28,6 +28,7 @@ from recprune.pruning.methods import (
     FitBytes,
     KeepTop,
     MergeLeaves,
+    MinUsers,
     Mixed,
     Quantize,
     RefitLeaves,
@@ -184,7 +185,8 @@ def context(make=table_model):
     half = rng.integers(0, 2, (200, 41)).astype(np.float32)
     trainer = lambda weights, settings, say: weights  # noqa: E731
     runs = histories(make) if make in (two_tower_model, sasrec_model, factor_model) else calibration()
-    return Context(popularity, gram=half.T @ half, trainer=trainer, calibration=runs)
+    users = {axis: np.minimum(counts, 30) for axis, counts in popularity.items()}
+    return Context(popularity, users=users, gram=half.T @ half, trainer=trainer, calibration=runs)
 
 
 def histories(make):
@@ -210,6 +212,7 @@ HISTORY_STEPS = [
     Share("items", 0.2, 8),
     Factorize("*.weight", 2),
     DropWeights("items", 0.1),
+    MinUsers("items", 25),
     KeepTop("*.weight", 2, by="column", refit=False),
     Sparsify("items", 0.5),
     Compensate(),
@@ -232,6 +235,7 @@ CASES = [
     (table_model, DropRows("book.*", TotalBytes(1500), "popularity")),
     (table_model, DropIds("book", 0.3)),
     (table_model, DropIds("user", 0.1, "magnitude")),
+    (table_model, MinUsers("*.factor", 25)),
     (table_model, DropAxis("hidden", 0.5)),
     (table_model, DropAxis("*.factor", 0.25)),
     (table_model, DropFields(("user",))),
@@ -259,6 +263,7 @@ CASES = [
     (table_model, Compensate()),
     (table_model, Retrain()),
     (item_model, DropRows("similar", Uniform(0.5))),
+    (item_model, MinUsers("similar", 25)),
     (item_model, Quantize("*", 3, "per_column")),
     (item_model, Factorize("similar", 5)),
     (item_model, KeepTop("similar", 6)),

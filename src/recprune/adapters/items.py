@@ -32,14 +32,14 @@ class ItemAdapter:
         return replace(model, item_weights=weights["item_weights"].value, shares=shares)
 
     def context(self, model: ItemItem, data: NextItemData | None, seed: int, say: Callable[[str], None]) -> Context:
-        """Readers of each item, and with data the products of items that refits need."""
+        """Readers of each item, each a user of its own, and with data the products of items that refits need."""
         if data is None:
             return Context(seed=seed, say=say)
         if not isinstance(data, NextItemData):
             raise RecpruneError(f"the data of this model is a NextItemData, got {type(data).__name__}")
         counts = np.append(data.counts[: data.catalogue], 0)
         products = item_products(data.user_items, say)
-        return Context({"item": counts}, gram=products, seed=seed, say=say)
+        return Context({"item": counts}, users={"item": counts}, gram=products, seed=seed, say=say)
 
     def check(self, model: ItemItem, weights: Weights, data: Any) -> None:
         """Nothing to check: the only structure is the items themselves."""

@@ -84,7 +84,10 @@ class SequenceAdapter:
             return {"items": [list(model.ids[data.histories[user]]) for user in users]}
 
         calibration = GraphCalibration(lambda: self.read(model), columns, trainer.gradients)
-        return Context(popularity, trainer=trainer, calibration=calibration, seed=seed, say=say)
+        # A history holds an item once, so what is read once a history is read once a user.
+        return Context(
+            popularity, users=popularity, trainer=trainer, calibration=calibration, seed=seed, say=say
+        )
 
 
 def _blocks(model: SequenceModel) -> list[Block]:

@@ -13,6 +13,7 @@ from recprune.pruning.methods.factorize import Factorize
 from recprune.pruning.methods.fit_bytes import FitBytes
 from recprune.pruning.methods.keep_top import KeepTop
 from recprune.pruning.methods.merge_leaves import MergeLeaves
+from recprune.pruning.methods.min_users import MinUsers
 from recprune.pruning.methods.mixed import Mixed
 from recprune.pruning.methods.quantize import Quantize
 from recprune.pruning.methods.refit_leaves import RefitLeaves
@@ -38,6 +39,7 @@ __all__ = [
     "FitBytes",
     "KeepTop",
     "MergeLeaves",
+    "MinUsers",
     "Mixed",
     "Quantize",
     "RefitLeaves",
@@ -61,6 +63,7 @@ METHODS: dict[str, type[Step]] = {
         ShrinkLeaves,
         RoundThresholds,
         RefitLeaves,
+        MinUsers,
         Quantize,
         Cast,
         Codebook,
