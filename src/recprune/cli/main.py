@@ -8,6 +8,7 @@ import typer
 from rich.markup import escape
 
 from recprune.cli.analyze import analyze
+from recprune.cli.audit import audit
 from recprune.cli.bom import bom
 from recprune.cli.common import console
 from recprune.cli.compress import compress
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (run, data, train, analyze, compress, evaluate, search, report, recommend, keygen, sign, verify, bom):
+for command in (run, data, train, analyze, compress, evaluate, search, audit, report, recommend, keygen, sign, verify, bom):
     app.command()(command)
 
 

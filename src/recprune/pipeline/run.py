@@ -254,8 +254,11 @@ class Run:
         return stored.run(work)
 
     def _summary(self, name: str) -> dict[str, Any]:
+        from recprune.pipeline.audit import stored_audit
+
         config = self._config(name)
         found = {stage: self.stage(name, stage) for stage in STAGES}
+        audit = stored_audit(self.folder / name)
         recipe, shipped = config.recipes[config.ship], found["compress"][config.ship]
         original, compressed = found["train"]["size"], shipped["size"]
         frontier = _frontier(config, found)
@@ -296,6 +299,7 @@ class Run:
             "analysis": analysis,
             "readers": found["evaluate"]["readers"],
             "notes": found["evaluate"]["notes"],
+            **({"privacy": audit} if audit else {}),
         }
 
 

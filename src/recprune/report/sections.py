@@ -6,6 +6,7 @@ from typing import Any
 from recprune.report.background import analysis, frontier, notes, peers, readers, scoring, sensitivity
 from recprune.report.charts import byte_bars, forest
 from recprune.report.html import esc, html_table
+from recprune.report.privacy import privacy
 from recprune.report.words import (
     at_quality,
     count,
@@ -269,5 +270,6 @@ SECTIONS = (
     ("What the analysis found", analysis),
     ("Readers, before and after", readers),
     ("Scoring time", scoring),
+    ("What an attacker learns", privacy),
     ("To know", notes),
 )

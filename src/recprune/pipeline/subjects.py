@@ -1,0 +1,204 @@
+"""What an audit asks of a task: which interactions and users are told apart, the task without some of them, and signals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from recprune.artifact import Artifact
+from recprune.errors import RecpruneError
+from recprune.pipeline.like import LikeTask
+from recprune.pipeline.next_item import NextItemTask
+from recprune.runtime import Scorer
+from recprune.runtime.reference import execute
+
+__all__ = ["LikeSubject", "NextItemSubject", "Subject", "Units", "subject_of"]
+
+Array = npt.NDArray[Any]
+_LEAST = 3  # training interactions of a user who is audited
+_ROWS = 20  # interactions of a user that are asked for
+_BLOCK = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """What may be in the training data of a model: first interactions, then users.
+
+    `user`: (units,), whose they are. `of_users`: (units,), True for users with all their rows. `trained`: (units,), whether
+    the shipped models were trained with it. `rows`, `unit`: (asked,), what is asked of a model, and for which unit.
+    """
+
+    user: Array
+    of_users: npt.NDArray[np.bool_]
+    trained: npt.NDArray[np.bool_]
+    rows: npt.NDArray[np.int64]
+    unit: npt.NDArray[np.int64]
+
+    def signals(self, asked: Array) -> Array:
+        """The mean of what was asked for each unit, (units,)."""
+        count = np.bincount(self.unit, minlength=len(self.user))
+        found: Array = np.bincount(self.unit, asked, len(self.user)) / np.maximum(count, 1)
+        return found
+
+
+class Subject(Protocol):
+    """A task as an audit sees it. The pool are the interactions of training and test."""
+
+    units: Units
+
+    def without(self, present: npt.NDArray[np.bool_], seed: int) -> Any:
+        """The task over the same data, with the units that are `present` in training and the others nowhere."""
+
+    def signals(self, artifact: Artifact) -> Array:
+        """How sure an artifact is of each unit, (units,)."""
+
+
+def subject_of(task: Any, rows: int, users: int, seed: int) -> Subject:
+    """The subject of a task: about `rows` interactions, half of them of training, and at most `users` users."""
+    kind = LikeSubject if isinstance(task, LikeTask) else NextItemSubject
+    return kind(task, rows, users, seed)
+
+
+class _Pool:
+    """Interactions of training and test, numbered; `unit` of each is -1 where it is not audited."""
+
+    def __init__(self, user: Array, trained: npt.NDArray[np.bool_], rows: int, users: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.trained = trained
+        names, who = np.unique(user, return_inverse=True)
+        known = np.bincount(who, trained, len(names))
+        able = np.flatnonzero(known >= _LEAST)
+        # So few that the models without half of them are like the one that is shipped.
+        chosen = rng.permutation(able)[: min(users, len(able) // 10)]
+        free = ~np.isin(who, chosen)
+        half = min(rows // 2, *(int((free & side).sum()) for side in (trained, ~trained)))
+        if not half:
+            raise RecpruneError("an audit needs interactions of training and of test")
+        single = np.concatenate([rng.permutation(np.flatnonzero(free & side))[:half] for side in (trained, ~trained)])
+        self.unit = np.full(len(user), -1, dtype=np.int64)
+        self.unit[single] = np.arange(len(single))
+        place = np.full(len(names), -1, dtype=np.int64)
+        place[chosen] = len(single) + np.arange(len(chosen))
+        self.unit = np.where(free, self.unit, place[who])
+        asked = np.flatnonzero(self.unit >= 0)
+        asked = asked[np.argsort(self.unit[asked], kind="stable")]
+        rank = np.arange(len(asked)) - np.searchsorted(self.unit[asked], self.unit[asked])
+        asked = asked[rank < _ROWS]
+        of_users = np.arange(len(single) + len(chosen)) >= len(single)
+        was = np.concatenate([trained[single], np.ones(len(chosen), dtype=bool)])
+        self.users = place, who
+        self.chosen = chosen
+        self.units = Units(
+            np.concatenate([user[single], names[chosen]]), of_users, was, asked, self.unit[asked]
+        )
+
+    def inside(self, present: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which interactions of the pool are trained on."""
+        return np.where(self.unit >= 0, present[self.unit], self.trained)
+
+    def gone(self, present: npt.NDArray[np.bool_]) -> Array:
+        """Users of whom nothing is left."""
+        absent = self.units.of_users & ~present
+        return self.units.user[absent]
+
+
+class LikeSubject:
+    """A task of kind `like`. A signal is the log odds that the model gives to what the user said."""
+
+    def __init__(self, task: LikeTask, rows: int, users: int, seed: int) -> None:
+        data = task.data
+        self.task = task
+        self.frame = pl.concat([data.train, data.test])
+        self.labels = np.concatenate([data.labels["train"], data.labels["test"]])
+        trained = np.arange(len(self.frame)) < len(data.train)
+        self._pool = _Pool(self.frame["user"].to_numpy(), trained, rows, users, seed)
+        self.units = self._pool.units
+
+    def without(self, present: npt.NDArray[np.bool_], seed: int) -> LikeTask:
+        """The task over the rows of training that are present; users who are not are gone from validation too."""
+        data, inside, gone = self.task.data, self._pool.inside(present), self._pool.gone(present)
+        absent = pl.Series(gone, dtype=self.frame.schema["user"])
+        stays = ~data.valid["user"].is_in(absent.implode())
+        labels = {**data.labels, "train": self.labels[inside], "valid": data.labels["valid"][stays.to_numpy()]}
+        other = replace(
+            data,
+            train=self.frame.filter(pl.Series(inside)),
+            valid=data.valid.filter(stays),
+            implicit=data.implicit.filter(~pl.col("user").is_in(absent.implode())),
+            labels=labels,
+        )
+        return self.task.over(other, seed)
+
+    def signals(self, artifact: Artifact) -> Array:
+        """Log odds of the label."""
+        rows = self.units.rows
+        score = np.clip(Scorer(artifact).score(self.frame[rows]).astype(np.float64), 1e-7, 1 - 1e-7)
+        odds = np.log(score) - np.log1p(-score)
+        return self.units.signals(np.where(self.labels[rows] > 0.5, odds, -odds))
+
+
+class NextItemSubject:
+    """A task of kind `next_item`. A signal is the log share of the item among all scores, the history without it given."""
+
+    def __init__(self, task: NextItemTask, rows: int, users: int, seed: int) -> None:
+        data = task.data
+        self.task = task
+        held = [items[items < data.catalogue] for items in data.relevant["test"]]
+        parts = [data.histories, held]
+        self.user = np.concatenate([np.repeat(np.arange(len(p)), [len(items) for items in p]) for p in parts])
+        self.item = np.concatenate([np.concatenate(p) for p in parts]).astype(np.int64)
+        trained = np.arange(len(self.user)) < sum(len(items) for items in data.histories)
+        self._pool = _Pool(self.user, trained, rows, users, seed)
+        self.units = self._pool.units
+
+    def without(self, present: npt.NDArray[np.bool_], seed: int) -> NextItemTask:
+        """The task over the histories that are present; users who are not are gone from validation too."""
+        from scipy.sparse import csr_array
+
+        data, inside = self.task.data, self._pool.inside(present)
+        order = np.argsort(self.user[inside], kind="stable")  # what came last stays last
+        user, item = self.user[inside][order], self.item[inside][order]
+        shape = (len(data.users), data.catalogue)
+        user_items = csr_array((np.ones(len(user), np.float32), (user, item)), shape=shape)
+        user_items.sort_indices()
+        histories = np.split(item, np.cumsum(np.bincount(user, minlength=len(data.users)))[:-1])
+        gone = set(self._pool.gone(present).tolist())
+        counts = data.counts.copy()
+        counts[: data.catalogue] = np.bincount(item, minlength=data.catalogue)
+        valid = [items[:0] if row in gone else items for row, items in enumerate(data.relevant["valid"])]
+        other = replace(
+            data,
+            counts=counts,
+            user_items=user_items,
+            histories=histories,
+            before_test=histories,
+            relevant={**data.relevant, "valid": valid},
+        )
+        return self.task.over(other, seed)
+
+    def signals(self, artifact: Artifact) -> Array:
+        """Log of the softmax over the catalogue."""
+        graph, rows = artifact.graph, self.units.rows
+        assert graph is not None
+        assert graph.items is not None
+        ids = self.task.data.items.astype(str)
+        place = artifact.vocabularies[graph.items].lookup(ids[: self.task.data.catalogue].astype(object))
+        items = len(artifact.vocabularies[graph.items])
+        order = np.argsort(self.user, kind="stable")
+        starts = np.searchsorted(self.user[order], np.arange(len(self.task.data.users) + 1))
+        found = np.empty(len(rows))
+        for start in range(0, len(rows), _BLOCK):
+            asked = rows[start : start + _BLOCK]
+            known = [order[starts[u] : starts[u + 1]] for u in self.user[asked]]
+            histories = [list(ids[self.item[k[k != row]]]) for k, row in zip(known, asked, strict=True)]
+            given: Mapping[str, Any] = {graph.columns[0]: histories}
+            scores = execute(graph, artifact.weights, artifact.vocabularies, given)[:, :items].astype(np.float64)
+            top = scores.max(axis=1, keepdims=True)
+            whole = top[:, 0] + np.log(np.exp(scores - top).sum(axis=1))
+            found[start : start + _BLOCK] = scores[np.arange(len(asked)), place[self.item[asked]]] - whole
+        return self.units.signals(found)
