@@ -161,7 +161,10 @@ def books(runs: Path, shadows: int, workers: int) -> list[dict[str, Any]]:
     for kind, of in found["membership"].items():
         for attack, result in of["attacks"].items():
             work = f"like-ids, Book-Crossing: was this {kind[:-1]} in training? by {attack}"
-            rows += [_row(work, model, values, result["values"]["original"], shadows) for model, values in result["values"].items()]
+            rows += [
+                _row(work, model, values, result["values"]["original"], shadows)
+                for model, values in result["values"].items()
+            ]
     for name, of in found["attributes"].items():
         for model, accuracy in of["accuracy"].items():
             rows.append(

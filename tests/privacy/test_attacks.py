@@ -40,7 +40,9 @@ def test_a_shift_of_one_deviation_is_found_as_often_as_theory_says():
     found = auc(inside.reshape(-1).astype(int), play(signals, inside, "ratio").reshape(-1))
     assert found == pytest.approx(0.7532, abs=0.01)
     # The loss alone drowns in the centres: Phi(1 / sqrt(2 * 101)) = .528.
-    assert auc(inside.reshape(-1).astype(int), play(signals, inside, "loss").reshape(-1)) == pytest.approx(0.528, abs=0.01)
+    assert auc(inside.reshape(-1).astype(int), play(signals, inside, "loss").reshape(-1)) == pytest.approx(
+        0.528, abs=0.01
+    )
     # Models without the unit alone: about 7.5 of them, a variance of 1 + 1/7.5 at least.
     offline = auc(inside.reshape(-1).astype(int), play(signals, inside, "offline").reshape(-1))
     assert 0.73 < offline < found
@@ -128,7 +130,7 @@ def test_differences_are_paired_and_intervals_come_from_users():
     rng = np.random.default_rng(0)
     inside, users = rng.random(400) < 0.5, np.repeat(np.arange(40), 10)
     scores = inside + rng.normal(size=400)
-    same = leakage(inside, users, {"a": scores, "b": scores + 5}, 100)["differences"]["b"]["auc"]
+    same = leakage(inside, users, {"a": scores, "b": scores + 5}, 100)["differences"]["b - a"]["auc"]
     assert (same.value, same.low, same.high) == (0, 0, 0)
     # All rows of one user tell alike: with users drawn, the interval is wider than with rows drawn.
     taste = np.repeat(rng.normal(size=40), 10)

@@ -64,4 +64,6 @@ def history_context(snapshot: Callable[[], Snapshot], data: Any, seed: int, say:
         raise RecpruneError("this model was fitted without gradients; choose another importance, such as expected_loss")
 
     counts = np.append(np.bincount(matrix.indices, minlength=len(ids)), 0)
-    return Context({"item": counts}, calibration=GraphCalibration(snapshot, columns, slope), seed=seed, say=say)
+    calibration = GraphCalibration(snapshot, columns, slope)
+    # A history holds an item once: as many users as readings.
+    return Context({"item": counts}, users={"item": counts}, calibration=calibration, seed=seed, say=say)

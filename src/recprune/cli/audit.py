@@ -16,13 +16,13 @@ def audit(
     config: Config,
     task: Annotated[str, typer.Option(help="The task of the run whose models are attacked.", show_default=False)],
     shadows: Annotated[int, typer.Option(help="Shadow models to train; more make the attack stronger.", min=4)] = 16,
-    rows: Annotated[int, typer.Option(help="Interactions to tell apart, half of training and half of test.", min=20)] = 10_000,
+    rows: Annotated[int, typer.Option(help="Interactions to tell apart, half of them of test.", min=20)] = 10_000,
     users: Annotated[int, typer.Option(help="Users to tell apart, at most.", min=0)] = 500,
     min_users: Annotated[int, typer.Option(help="Count the rows of tables that rest on fewer users.", min=1)] = 5,
     workers: Annotated[int, typer.Option(help="Shadow models to train side by side.", min=1)] = 1,
     runs: Runs = Path("runs"),
 ) -> None:
-    """Attack the original and the compressed model of a task alike, and say what an attacker learns from either and from both.
+    """Attack the original and the compressed model of a task alike, and say what is learned from either and from both.
 
     Was this interaction, was this user in the training data (membership inference, by the loss and by likelihood ratios with
     shadow models)? What country, what age group do the users' rows tell? How many rows rest on a handful of users?

@@ -33,7 +33,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (run, data, train, analyze, compress, evaluate, search, audit, report, recommend, keygen, sign, verify, bom):
+for command in (
+    run,
+    data,
+    train,
+    analyze,
+    compress,
+    evaluate,
+    search,
+    audit,
+    report,
+    recommend,
+    keygen,
+    sign,
+    verify,
+    bom,
+):
     app.command()(command)
 
 

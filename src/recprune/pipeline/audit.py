@@ -105,7 +105,8 @@ def _manifests(folder: Path) -> dict[str, str]:
 
 
 def _stage(run: Run, name: str, i: int, rows: int, users: int) -> Stage:
-    key = digest("shadow", i, rows, users, run._key(name, "compress"))
+    config = run.config.tasks[name]
+    key = digest("shadow", i, rows, users, run._key(name, "train"), config.recipes[config.ship].to_json())
     return Stage(f"shadow-{i:02}", run.folder / name / "audit", key)
 
 
@@ -148,7 +149,10 @@ def _shadow(run: Run, name: str, i: int, rows: int, users: int) -> float:
         task = subject.without(inside, seed)
         task.train(scratch, say)
         task.compress(scratch, say)
-        asked = {side: subject.signals(read(scratch / part)) for side, part in zip(SIDES, ("original", "artifact"))}
+        asked = {
+            side: subject.signals(read(scratch / part))
+            for side, part in zip(SIDES, ("original", "artifact"), strict=True)
+        }
         stored = io.BytesIO()
         np.savez(stored, inside=inside, **asked)  # type: ignore[arg-type]
         write_bytes(stage.folder / f"{stage.name}.npz", stored.getvalue())
@@ -215,7 +219,9 @@ def _comparable(task: Any, kind: str) -> bool:
 
 
 def _notes(task: Any) -> list[str]:
-    found = ["Of users the shipped models themselves cannot be attacked: all users with a history were in their training."]
+    found = [
+        "Of users the shipped models themselves cannot be attacked: all users with a history were in their training."
+    ]
     if getattr(task.data, "timed", False):
         found.append(
             "Nor of interactions: the test is later than the training, and what an attack finds might be the time."

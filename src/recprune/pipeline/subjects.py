@@ -93,9 +93,7 @@ class _Pool:
         was = np.concatenate([trained[single], np.ones(len(chosen), dtype=bool)])
         self.users = place, who
         self.chosen = chosen
-        self.units = Units(
-            np.concatenate([user[single], names[chosen]]), of_users, was, asked, self.unit[asked]
-        )
+        self.units = Units(np.concatenate([user[single], names[chosen]]), of_users, was, asked, self.unit[asked])
 
     def inside(self, present: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Which interactions of the pool are trained on."""

@@ -50,11 +50,10 @@ def likelihood_ratio(target: npt.ArrayLike, references: npt.ArrayLike, inside: n
     # A hair beside it: a signal that never moves, or two that are one, must not divide by zero.
     hair = np.eye(x.shape[1]) * max(float(np.trace(common)), 1e-12) * 1e-6
     variance = (spread + _PRIOR * (common + hair)) / (freedom + _PRIOR)[:, None, None]
-    root = np.linalg.cholesky(variance)
+    root: Floats = np.linalg.cholesky(variance)
 
     def white(values: Floats) -> Floats:
-        found: Floats = np.linalg.solve(root, values[..., None])[..., 0]
-        return found
+        return np.asarray(np.linalg.solve(root, values[..., None])[..., 0], dtype=np.float64)
 
     both = (n0 > 0) & (n1 > 0)
     if not both.any():

@@ -40,7 +40,7 @@ class Inference:
 
 
 def infer(rows: Mapping[str, Array], labels: npt.ArrayLike, resamples: int = 200, seed: int = 0) -> Inference:
-    """Guess `labels` (users,) from the `rows` of each model, (users, width): the attacker knows some users and guesses others.
+    """Guess `labels` (users,) from the `rows` of each model, (users, width); some users are known, the others guessed.
 
     Four fifths of the users are known in turn (cross-validation); guesses are of a linear classifier by ridge regression on
     the values and their squares. Gains are accuracy minus that of the largest class, paired; intervals of 95 % by resampling

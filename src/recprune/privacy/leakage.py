@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def play(signals: npt.ArrayLike, inside: npt.ArrayLike, attack: str) -> Floats:
 def leakage(
     inside: npt.ArrayLike, users: npt.ArrayLike, scores: Mapping[str, npt.ArrayLike], resamples: int = 200
 ) -> dict[str, dict[str, dict[str, Interval]]]:
-    """What attacks on several models find: `values` by model and measure, and `differences` to the first model.
+    """What attacks on several models find: `values` by model and measure, and `differences` (`"b - a"`) likewise.
 
     `inside`: (rows,), who was in training; `users`: (rows,), whose row it is: they are drawn anew, the same ones for all
     models. `scores`: by model, (rows,). Intervals are of 95 %. Raises RecpruneError where all were members, or none.
@@ -71,19 +72,13 @@ def leakage(
         weights = np.stack([np.bincount(row, minlength=truth.n_users) for row in drawn]).astype(np.float64)
         for key, statistic in cells.items():
             draws[key][start:stop] = statistic(weights)
-    first = next(iter(given))
     return {
-        "values": {
-            name: {m: _interval(values[name, m], draws[name, m]) for m in MEASURES} for name in given
-        },
+        "values": {name: {m: _interval(values[name, m], draws[name, m]) for m in MEASURES} for name in given},
         "differences": {
-            name: {
-                m: _interval(values[name, m] - values[first, m], draws[name, m] - draws[first, m]) for m in MEASURES
-            }
-            for name in given
-            if name != first
+            f"{b} - {a}": {m: _interval(values[b, m] - values[a, m], draws[b, m] - draws[a, m]) for m in MEASURES}
+            for a, b in combinations(given, 2)
         },
-    }  # fmt: skip
+    }
 
 
 def _interval(value: float, draws: Floats) -> Interval:

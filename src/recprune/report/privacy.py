@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from recprune.report.html import esc, html_table
-from recprune.report.words import count, interval, number, plural, signed
+from recprune.report.words import count, number, plural, signed
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -31,35 +31,42 @@ def findings(audit: Audit) -> list[tuple[bool, str]]:
 def _of_members(audit: Audit) -> Iterator[tuple[bool, str]]:
     for kind, found in audit["membership"].items():
         of = found["attacks"]["ratio"]
-        before, after, both = (of["values"][model] for model in ("original", "compressed", "both"))
-        what = "an interaction" if kind == "interactions" else "a user, all of whose interactions he holds,"
+        values, differences = of["values"], of["differences"]
+        before, after, both = (values[model] for model in ("original", "compressed", "both"))
+        what = "an interaction" if kind == "interactions" else "a user"
+        held = "" if kind == "interactions" else ", with all that the user did"
         yield (
             False,
-            f"Shown {what} that was in training and one that was not, an attacker with {audit['shadows']} shadow models picks "
-            f"the right one in {_percent(before['auc'])} of all cases from the original and in {_percent(after['auc'])} from "
-            f"the compressed model. Guessing is right in 50 %.{_nothing(after['auc'])}",
+            f"Shown {what} that was in training and one that was not{held}, an attacker with {audit['shadows']} shadow "
+            f"models picks the right one in {_percent(before['auc'])} of all cases from the original, in "
+            f"{_percent(after['auc'])} from the compressed model. Guessing is right in 50 %.{_nothing(before, after)}",
         )
-        change = of["differences"]["compressed"]["auc"]
-        word = _change(change, "less", "more")
-        line = f"So the compressed model tells {word} of {kind} than the original: AUC {signed(change['value'], 3)}"
-        yield change["low"] > 0, f"{line} ({interval(change, sign=True)})."
+        change = differences["compressed - original"]["auc"]
+        word = "about as much of {} as" if change["low"] <= 0 <= change["high"] else "more of {} than"
+        word = "less of {} than" if change["high"] < 0 else word
+        yield (
+            change["low"] > 0,
+            f"The compressed model tells {word.format(kind)} the original: AUC {signed(change['value'], 3)} "
+            f"({_signed_ends(change)}).",
+        )
         rate, first = after["tpr@0.1%"], before["tpr@0.1%"]
         yield (
-            of["differences"]["compressed"]["tpr@0.1%"]["low"] > 0,
-            f"Where he must be nearly sure (one false alarm in a thousand), he finds {_percent(first, 2)} of the {kind} that "
-            f"were in training from the original, {_percent(rate, 2)} from the compressed; by chance 0.10 %.",
+            differences["compressed - original"]["tpr@0.1%"]["low"] > 0,
+            f"Where an attacker must be nearly sure, one false alarm in a thousand, they find {_percent(first, 2)} of the "
+            f"{kind} that were in training from the original, {_percent(rate, 2)} from the compressed; by chance 0.10 %.",
         )
-        more = {m: both["auc"]["value"] - side["auc"]["value"] for m, side in (("original", before), ("compressed", after))}
-        gain = of["differences"]["both"]["auc"]
-        most = "more than either alone" if gain["low"] > 0 and more["compressed"] > 0 else "no more than the original alone"
-        if gain["high"] < 0:
-            most = "less than the original alone: the second model only adds noise"
-        line = f"Who holds both models finds {kind} with AUC {number(both['auc']['value'], 3)}, {most}"
-        undone = more["compressed"] > 0.005 and change["high"] < 0
-        yield (
-            bool(gain["low"] > 0),
-            line + ("; where the original is public, compression protects nobody." if undone else "."),
+        first_gain, gain = (differences[f"both - {side}"]["auc"] for side in ("original", "compressed"))
+        line = (
+            f"Who holds both models has AUC {number(both['auc']['value'], 3)} on {kind}: {signed(first_gain['value'], 3)} "
+            f"({_signed_ends(first_gain)}) beside the original alone, {signed(gain['value'], 3)} ({_signed_ends(gain)}) "
+            "beside the compressed alone"
         )
+        more = first_gain["low"] > 0 and gain["low"] > 0
+        if more:
+            line += ". Together they tell more than either"
+        elif change["high"] < 0 and gain["low"] > 0:
+            line += ". Where the original is known too, the compression protects nobody"
+        yield more, f"{line}."
 
 
 def _of_attributes(audit: Audit) -> Iterator[tuple[bool, str]]:
@@ -70,7 +77,11 @@ def _of_attributes(audit: Audit) -> Iterator[tuple[bool, str]]:
             f"The {what} of a user is guessed right in {_percent(of['accuracy']['original'])} of {count(of['users'])} cases "
             f"from the user's row in the original"
         )
-        line += f", {_percent(of['accuracy']['compressed'])} in the compressed" if after else "; the compressed has no such rows"
+        line += (
+            f", {_percent(of['accuracy']['compressed'])} in the compressed"
+            if after
+            else "; the compressed has no such rows"
+        )
         line += f"; who always says the most frequent of {of['classes']} is right in {_percent(of['majority'])}."
         if max(side["low"] for side in (before, after) if side) <= 0:
             line += " That is no better than guessing."
@@ -79,22 +90,28 @@ def _of_attributes(audit: Audit) -> Iterator[tuple[bool, str]]:
 
 def _of_rows(audit: Audit) -> Iterator[tuple[bool, str]]:
     found = audit["rare_rows"]
-    sums = {side: [sum(t[side][key] for t in found["tables"]) for key in ("rare", "rows")] for side in ("original", "compressed")}
+    sums = {
+        side: [sum(t[side][key] for t in found["tables"]) for key in ("rare", "rows")]
+        for side in ("original", "compressed")
+    }
     if sums["original"][1]:
         (before, of), (after, left) = sums["original"], sums["compressed"]
         yield (
             after > before,
-            f"{count(before)} of {plural(of, 'row')} in the original's tables of ids rest on fewer than {found['k']} users; in "
-            f"the compressed {count(after)} of {count(left)}.",
+            f"{count(before)} of {plural(of, 'row')} in the original's tables of ids rest on fewer than {found['k']} users; "
+            f"in the compressed {count(after)} of {count(left)}.",
         )
 
 
-def _nothing(auc: Mapping[str, float]) -> str:
-    return " From the compressed he cannot do better." if auc["low"] <= 0.5 else ""
+def _nothing(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    blind = [name for name, side in (("original", before), ("compressed", after)) if side["auc"]["low"] <= 0.5]
+    if len(blind) == 2:
+        return " From neither can they do better."
+    return f" From the {blind[0]} they cannot do better." if blind else ""
 
 
-def _change(difference: Mapping[str, float], less: str, more: str) -> str:
-    return less if difference["high"] < 0 else more if difference["low"] > 0 else "about as much"
+def _signed_ends(value: Mapping[str, float]) -> str:
+    return f"95 % {signed(value['low'], 3)} to {signed(value['high'], 3)}"
 
 
 def _percent(value: Mapping[str, float], places: int = 1) -> str:
@@ -122,14 +139,19 @@ def privacy(task: Mapping[str, Any]) -> str:
     html = f'<div class="alert"><b>Compression made it worse:</b><ul>{worse}</ul></div>' if worse else ""
     html += "".join(f"<p>{esc(line)}</p>" for bad, line in said if not bad)
     for kind, found in audit["membership"].items():
-        caption = f"Was it in training? {count(found['units'])} {kind}, {audit['shadows']} shadow models attacked in turn"
+        caption = (
+            f"Was it in training? {count(found['units'])} {kind}, {audit['shadows']} shadow models attacked in turn"
+        )
         html += _folded(caption, html_table(caption, _HEAD, _rows(found, "attacks"), (2, 3, 4)))
         if "shipped" in found:
             caption = f"The shipped models themselves, {kind} of training against those of test"
             html += _folded(caption, html_table(caption, _HEAD, _rows(found, "shipped"), (2, 3, 4)))
     rare = audit["rare_rows"]
     lines = [
-        (f"<code>{esc(t['table'])}</code>", *(f"{count(t[s]['rare'])} of {count(t[s]['rows'])}" for s in ("original", "compressed")))
+        (
+            f"<code>{esc(t['table'])}</code>",
+            *(f"{count(t[s]['rare'])} of {count(t[s]['rows'])}" for s in ("original", "compressed")),
+        )
         for t in rare["tables"]
     ]
     if lines:
