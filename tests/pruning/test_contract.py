@@ -283,6 +283,7 @@ CASES = [
     (text_model, KeepTop("coef", 30, by="column", refit=False)),
     (text_model, Retrain()),
     (factor_model, DropRows("item_factors", Uniform(0.4))),
+    (factor_model, MinUsers("item_factors", 25)),
     (factor_model, DropAxis("factor", 0.5)),
     (factor_model, Quantize("*", 8)),
     (factor_model, Quantize("item_factors", 4, "per_column")),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from recprune.adapters.calibration import GraphCalibration
-from recprune.adapters.statistics import ids_of, pair_reads, row_of, statistic_axes, with_unseen
+from recprune.adapters.statistics import ids_of, pair_reads, row_of, statistic_axes, users_by_row, with_unseen
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
@@ -79,9 +79,9 @@ class LikeTreesAdapter:
         def none(weights: Weights) -> Mapping[str, Array]:
             raise RecpruneError("trees have no gradients; steps and importances that need them are for other models")
 
-        return Context(
-            popularity, calibration=GraphCalibration(lambda: self.read(model), columns, none), seed=seed, say=say
-        )
+        calibration = GraphCalibration(lambda: self.read(model), columns, none)
+        users = users_by_row(data.train["user"].to_numpy(), features, train)
+        return Context(popularity, users=users, calibration=calibration, seed=seed, say=say)
 
     def check(self, model: LikeTrees, weights: Weights, data: Any) -> None:
         """RecpruneError where a column was cut that trees read."""

@@ -12,7 +12,7 @@ from recprune.graph import Op
 from recprune.recommenders.features import SEPARATOR, Encoded, Features
 from recprune.recommenders.statistics import STATISTICS
 
-__all__ = ["ids_of", "pair_reads", "row_of", "statistic_axes", "with_unseen"]
+__all__ = ["ids_of", "pair_reads", "row_of", "statistic_axes", "users_by_row", "with_unseen"]
 
 Array = npt.NDArray[Any]
 
@@ -65,3 +65,18 @@ def statistic_axes(features: Features, key: str) -> list[str]:
     if SEPARATOR in key:
         return [f"{key}.{column}" for column in columns]
     return [f"{key} {STATISTICS[column]}.{column}" for column in columns]
+
+
+def users_by_row(given: Array, features: Features, train: Encoded) -> dict[str, Array]:
+    """Distinct users whose labelled training rows read each row of each axis.
+
+    Statistics count unlabelled rows too: such a row rests on at least as many.
+    """
+    _, user = np.unique(given, return_inverse=True)
+    read = {name: (rows, user) for name, rows in train.rows.items()}
+    if features.settings.words and train.offsets is not None:
+        read[features.settings.words] = (train.words, np.repeat(user, np.diff(train.offsets)))
+    sizes = {name: len(counts) for name, counts in features.readings.items()}
+    sizes |= {name: len(ids[0]) + 1 for name, ids in features.pairs.items()}
+    pairs = {name: np.unique(np.stack([rows, who], axis=1), axis=0)[:, 0] for name, (rows, who) in read.items()}
+    return {name: np.bincount(rows, minlength=sizes[name]) for name, rows in pairs.items()}

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recprune.adapters.calibration import GraphCalibration
-from recprune.adapters.statistics import ids_of, pair_reads, row_of, statistic_axes, with_unseen
+from recprune.adapters.statistics import ids_of, pair_reads, row_of, statistic_axes, users_by_row, with_unseen
 from recprune.adapters.torch import TorchAdapter
 from recprune.context import Context
 from recprune.errors import RecpruneError
@@ -107,23 +107,8 @@ class TableAdapter:
             return {name: column(data.valid.head(_CALIBRATION), name) for name in graph.columns}
 
         calibration = GraphCalibration(lambda: self.read(model), columns, trainer.gradients)
-        users = _users(data.train["user"].to_numpy(), features, train)
+        users = users_by_row(data.train["user"].to_numpy(), features, train)
         return Context(popularity, users=users, trainer=trainer, calibration=calibration, seed=seed, say=say)
-
-
-def _users(given: Array, features: Features, train: Encoded) -> dict[str, Array]:
-    """Distinct users whose labelled training rows read each row of each axis.
-
-    Statistics count unlabelled rows too: such a row rests on at least as many.
-    """
-    _, user = np.unique(given, return_inverse=True)
-    read = {name: (rows, user) for name, rows in train.rows.items()}
-    if features.settings.words and train.offsets is not None:
-        read[features.settings.words] = (train.words, np.repeat(user, np.diff(train.offsets)))
-    sizes = {name: len(counts) for name, counts in features.readings.items()}
-    sizes |= {name: len(ids[0]) + 1 for name, ids in features.pairs.items()}
-    pairs = {name: np.unique(np.stack([rows, who], axis=1), axis=0)[:, 0] for name, (rows, who) in read.items()}
-    return {name: np.bincount(rows, minlength=sizes[name]) for name, rows in pairs.items()}
 
 
 def _input_axes(model: TableModel) -> Iterator[str]:

@@ -81,7 +81,7 @@ class NextItemTask:
     def over(self, data: Any, seed: int) -> NextItemTask:
         """The same task over other data, with the recipe that is shipped: for the models that an audit compares with."""
         recipes = {self.config.ship: self.config.recipes[self.config.ship]}
-        other = NextItemTask(replace(self.config, recipes=recipes), self.load, seed, self.split_seed)
+        other = type(self)(replace(self.config, recipes=recipes), self.load, seed, self.split_seed)
         other.__dict__["data"] = data
         return other
 
