@@ -7,7 +7,8 @@
 each trained on every interaction by a coin; every model is attacked in turn by the other 15 (likelihood ratio). Tables are
 pruned to the largest 20 % of entries, with and without refitting what is left, and coded in 8 and 4 bits a row.
 `planted`: the same attack on a model that is overfitted on purpose (200 wide, next to no penalty), where it must find much,
-and on one that was trained on random films, where it must find nothing. `books`: `recprune audit` of `like-ids`.
+and on one that was trained on random pairs of users and films, where it must find nothing. `books`: `recprune audit` of
+`like-ids`.
 
 `ratio` is AUC - .5 of the original over that of the compressed: how many times less is told; `low` and `high` are the ends
 of the 95 % interval of `value`, the AUC of ours.
@@ -77,7 +78,10 @@ def films(place: Path) -> list[dict[str, Any]]:
 
 def planted(place: Path) -> list[dict[str, Any]]:
     rows = []
-    for name, width, l2, random in (("overfitted on purpose", 200, 1e-3, False), ("random films", WIDTH, L2, True)):
+    for name, width, l2, random in (
+        ("overfitted on purpose", 200, 1e-3, False),
+        ("random interactions", WIDTH, L2, True),
+    ):
         known, inside, users = _shadows(place / f"{name}.npz", width, l2, lambda m, f: {"original": f}, random)
         scores = {name: play(known["original"][..., None], inside, "ratio")}
         rows += list(_rows("ALS, MovieLens-100k: a planted leak, and none", inside, users, scores, SHADOWS))
@@ -98,8 +102,9 @@ def _shadows(
         part = path.with_suffix(f".{i:02}.npz")
         if part.exists():
             continue
-        films_of = np.random.default_rng(100 + i).permutation(item) if random else item
-        pairs = (np.ones(int(coins.sum()), np.float32), (user[coins], films_of[coins]))
+        rng = np.random.default_rng(100 + i)
+        who, what = (rng.permutation(side) if random else side for side in (user, item))
+        pairs = (np.ones(int(coins.sum()), np.float32), (who[coins], what[coins]))
         matrix = csr_matrix(pairs, shape=(user.max() + 1, item.max() + 1))
         model = AlternatingLeastSquares(width, regularization=l2, alpha=ALPHA, random_state=i, num_threads=1)
         model.fit(matrix, show_progress=False)
