@@ -56,7 +56,7 @@ def after_training(
         if tables:
             yield "torchao", f"{bits} bits", partial(torchao_int, snapshot, tables, bits, hashes)
     wide = tables or ["item_weights"]
-    for parts, bits in ((8, 8), (4, 8), (2, 8), (1, 8), (1, 4)) if tables else ((1250, 8), (625, 8), (312, 8)):
+    for parts, bits in ((8, 8), (4, 8), (2, 8), (1, 8), (1, 4)) if tables else ((312, 8),):
         yield "faiss PQ", f"{parts} x {bits} bits", partial(faiss_pq, snapshot, wide, parts, bits, hashes)
 
 
