@@ -248,6 +248,39 @@ def speed_part(result: dict) -> str:  # type: ignore[type-arg]
     return "\n".join([*lines, ""])
 
 
+def privacy_part(result: dict) -> str:  # type: ignore[type-arg]
+    """What an attacker learns from each of two models, and from both."""
+    lines = [
+        "## What an attacker learns\n",
+        "`benchmarks/privacy.py`: membership inference by likelihood ratio with shadow models, attributes guessed from the rows of "
+        "users; docs/privacy.md says how to read it. .5 is chance.\n",
+        "| attack | model | shadow models | value | peer | its value | 95 % |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        lines.append(
+            f"| {row['work']} | {row['ours']} | {row.get('shadows', '')} | {row['value']:,.3f} {row['unit']} | {row['peer']} | "
+            f"{row['peer_value']:,.3f} | {row['low']:,.3f} to {row['high']:,.3f} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def trust_part(result: dict) -> str:  # type: ignore[type-arg]
+    """What signatures cost."""
+    lines = [
+        "## Signatures\n",
+        "`benchmarks/trust.py`, side by side in one run.\n",
+        "| work | ours | value | peer | its value | times as fast |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        lines.append(
+            f"| {row['work']} | {row['ours']} | {row['value']:,.2f} {row['unit']} | {row['peer']} | {row['peer_value']:,.2f} | "
+            f"{row['ratio']:.2f} |"
+        )
+    return "\n".join([*lines, ""])
+
+
 def plot(task: dict, metric: str) -> str:  # type: ignore[type-arg]
     """The report's chart of size against quality, with its colours in it."""
     limit = -0.001 if metric == "auc" else None  # what the recipes shipped are allowed
@@ -266,6 +299,8 @@ RESULTS = {
     "frontier": frontier_part,
     "classical": classical_part,
     "importance": importance_part,
+    "privacy": privacy_part,
+    "trust": trust_part,
     "speed": speed_part,
 }
 
