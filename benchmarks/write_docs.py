@@ -252,16 +252,15 @@ def privacy_part(result: dict) -> str:  # type: ignore[type-arg]
     """What an attacker learns from each of two models, and from both."""
     lines = [
         "## What an attacker learns\n",
-        "`benchmarks/privacy.py`: membership inference by likelihood ratio with shadow models, attributes guessed from the rows of "
-        "users; docs/privacy.md says how to read it. .5 is chance.\n",
+        "`benchmarks/privacy.py`: membership inference by likelihood ratio with shadow models, attributes guessed from the "
+        "rows of users; docs/privacy.md says how to read it. .5 is chance.\n",
         "| attack | model | shadow models | value | peer | its value | 95 % |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in result["rows"]:
-        lines.append(
-            f"| {row['work']} | {row['ours']} | {row.get('shadows', '')} | {row['value']:,.3f} {row['unit']} | {row['peer']} | "
-            f"{row['peer_value']:,.3f} | {row['low']:,.3f} to {row['high']:,.3f} |"
-        )
+        cells = [row["work"], row["ours"], row.get("shadows", ""), f"{row['value']:,.3f} {row['unit']}", row["peer"]]
+        cells += [f"{row['peer_value']:,.3f}", f"{row['low']:,.3f} to {row['high']:,.3f}"]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join([*lines, ""])
 
 
@@ -274,10 +273,8 @@ def trust_part(result: dict) -> str:  # type: ignore[type-arg]
         "|---|---|---|---|---|---|",
     ]
     for row in result["rows"]:
-        lines.append(
-            f"| {row['work']} | {row['ours']} | {row['value']:,.2f} {row['unit']} | {row['peer']} | {row['peer_value']:,.2f} | "
-            f"{row['ratio']:.2f} |"
-        )
+        cells = [row["work"], row["ours"], f"{row['value']:,.2f} {row['unit']}", row["peer"]]
+        lines.append(f"| {' | '.join(cells)} | {row['peer_value']:,.2f} | {row['ratio']:.2f} |")
     return "\n".join([*lines, ""])
 
 
