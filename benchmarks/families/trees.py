@@ -30,7 +30,7 @@ from recprune.recommenders.like import LIKE, features_for, like_data
 from recprune.runtime import Scorer
 
 DATA = {"book-crossing": (book_crossing, 8.0), "movielens-100k": (movielens_100k, 4.0)}
-PARTS = ("train", "valid", "test")
+SPLIT = ("train", "valid", "test")
 ROWS = 40_000  # training rows that leaves are refitted on
 CODES = (RoundThresholds(5), Codebook("leaves", 4))
 BOOSTED = {
@@ -77,7 +77,7 @@ def rows(data: str, seed: int) -> tuple[dict[str, Any], dict[str, Any], list[str
     names = [f"{key}.{column}" for key, columns in settings.statistics for column in columns]
 
     return (
-        {part: features.matrix(encoded[part]) for part in PARTS},
+        {part: features.matrix(encoded[part]) for part in SPLIT},
         dict(split.labels),
         names,
         split.test["user"].to_numpy(),

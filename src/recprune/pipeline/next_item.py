@@ -294,6 +294,6 @@ def _speed(scoring: Mapping[str, Any]) -> list[str]:
     if after <= before:
         return []
     return [
-        f"Smaller, not faster: one request takes {after:,.0f} us instead of {before:,.0f} us (p50). In a catalogue as small "
-        "as this, reading a few codes costs more than adding up whole rows; ship it for its bytes or keep the original."
+        f"Smaller, not faster: one request takes {after:,.0f} us instead of {before:,.0f} us (p50). Here "
+        "reading codes costs more than adding up whole rows; ship it for its bytes, or keep the original."
     ]
