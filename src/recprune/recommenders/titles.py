@@ -36,7 +36,7 @@ def neighbours_of(
     >>> from sklearn.feature_extraction.text import CountVectorizer
     >>> texts = ["这是一本书", "这是另一本书", "这是一篇论文", "这是另一篇论文"]
     >>> model = neighbours_of(texts, np.arange(4), neighbours=1, vectorizer=CountVectorizer(analyzer="char"))
-    >>> model.item_weights.decode()[:4, :4].round(3).tolist()
+    >>> model.item_weights.decode()[:4, :4].astype(float).round(3).tolist()
     [[0.0, 0.913, 0.0, 0.0], [0.913, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.926], [0.0, 0.0, 0.926, 0.0]]
     """
     _, vectors = _vectors(titles, ids, vectorizer)
