@@ -1,11 +1,6 @@
 """What all tests share."""
 
-import pytest
-from threadpoolctl import threadpool_limits
+import os
 
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread():
-    """Arrays are small here: more threads only wait for each other, of which `implicit` warns."""
-    with threadpool_limits(1, "blas"):
-        yield
+# Before numpy is loaded. Arrays are small here: more threads only wait for each other, of which `implicit` warns.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
