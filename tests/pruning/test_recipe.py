@@ -23,6 +23,7 @@ from recprune.pruning.methods import (
     FitBytes,
     KeepTop,
     MergeLeaves,
+    MinUsers,
     Mixed,
     Quantize,
     RefitLeaves,
@@ -63,6 +64,7 @@ STEPS = (
     ShrinkLeaves(20.0),
     RoundThresholds(5),
     RefitLeaves("labels", 50.0, 3),
+    MinUsers("*.factor", 5),
 )
 
 
