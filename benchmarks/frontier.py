@@ -212,7 +212,7 @@ class Bench:
             for method, recipes in (("grid", grid()), ("random recipes", at_random(space_of(snapshot)))):
                 for i, given in enumerate(recipes):
                     recipe(method, f"{i}", given.to_json()["steps"], given.fingerprint)
-        for method, setting, artifact in frontier_peers.after_training(self.task, model, snapshot):
+        for method, setting, artifact in frontier_peers.after_training(self.task, snapshot):
             self._kept(f"peer: {method}", setting, lambda artifact=artifact: self._saved(*artifact()))
         for method, setting, make in frontier_peers.from_scratch(self.task, self.seed):
             self._kept(f"peer: {method}", setting, make)

@@ -42,9 +42,7 @@ Made = dict[str, Any]
 # ---- after training
 
 
-def after_training(
-    task: Any, model: Any, snapshot: Snapshot
-) -> Iterator[tuple[str, str, Callable[[], tuple[Artifact, ...]]]]:
+def after_training(task: Any, snapshot: Snapshot) -> Iterator[tuple[str, str, Callable[[], tuple[Artifact, ...]]]]:
     """(method, setting, make): `make` gives the artifact, and where its bytes are another's, that one."""
     tables = [name for name, p in snapshot.weights.items() if len(p.shape) == 2 and p.protected]
     tables = [name for name in tables if name not in ("item_weights", "popularity")]

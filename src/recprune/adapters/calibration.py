@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.artifact.layout import without_dead
+from recprune.errors import RecpruneError
 from recprune.graph import Graph
 from recprune.runtime.requests import Requests
 from recprune.snapshot import Snapshot
 from recprune.weights import Weights
 
-__all__ = ["GraphCalibration"]
+__all__ = ["GraphCalibration", "no_gradients"]
 
 Array = npt.NDArray[Any]
 
@@ -81,3 +82,8 @@ class GraphCalibration:
     def _requests(self) -> Requests:
         assert self.original.graph is not None
         return Requests(self.original, self.columns(self.original.graph))
+
+
+def no_gradients(weights: Weights) -> Mapping[str, Array]:
+    """The slope of a model that was fitted without gradients: a RecpruneError that says so."""
+    raise RecpruneError("this model was fitted without gradients; choose another importance, such as expected_loss")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from recprune.adapters.calibration import GraphCalibration
+from recprune.adapters.calibration import GraphCalibration, no_gradients
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.graph import Graph
 from recprune.recommenders.ease import gram
 from recprune.recommenders.next_item_data import NextItemData, with_unknown
 from recprune.snapshot import Snapshot
-from recprune.weights import Weights
 
 __all__ = ["history_context", "item_products", "matrix_of"]
 
@@ -60,10 +59,7 @@ def history_context(snapshot: Callable[[], Snapshot], data: Any, seed: int, say:
     def columns(_: Graph) -> dict[str, Any]:
         return {"items": [list(ids[matrix.indices[slice(*matrix.indptr[user : user + 2])]]) for user in some]}
 
-    def slope(_: Weights) -> Mapping[str, npt.NDArray[Any]]:
-        raise RecpruneError("this model was fitted without gradients; choose another importance, such as expected_loss")
-
     counts = np.append(np.bincount(matrix.indices, minlength=len(ids)), 0)
-    calibration = GraphCalibration(snapshot, columns, slope)
+    calibration = GraphCalibration(snapshot, columns, no_gradients)
     # A history holds an item once: as many users as readings.
     return Context({"item": counts}, users={"item": counts}, calibration=calibration, seed=seed, say=say)

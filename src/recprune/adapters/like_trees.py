@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 import polars as pl
 
-from recprune.adapters.calibration import GraphCalibration
+from recprune.adapters.calibration import GraphCalibration, no_gradients
 from recprune.adapters.statistics import ids_of, pair_reads, row_of, statistic_axes, users_by_row, with_unseen
 from recprune.context import Context
 from recprune.errors import RecpruneError
@@ -76,10 +76,7 @@ class LikeTreesAdapter:
             seen = pl.concat([part.select(graph.columns) for part in parts])
             return {name: column(seen, name) for name in graph.columns}
 
-        def none(weights: Weights) -> Mapping[str, Array]:
-            raise RecpruneError("trees have no gradients; steps and importances that need them are for other models")
-
-        calibration = GraphCalibration(lambda: self.read(model), columns, none)
+        calibration = GraphCalibration(lambda: self.read(model), columns, no_gradients)
         users = users_by_row(data.train["user"].to_numpy(), features, train)
         return Context(popularity, users=users, calibration=calibration, seed=seed, say=say)
 

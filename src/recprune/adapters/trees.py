@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from recprune.adapters.calibration import GraphCalibration
+from recprune.adapters.calibration import GraphCalibration, no_gradients
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.forest import Forest
@@ -110,8 +110,5 @@ def tree_context(
     if outputs > 1:
         labels = (labels == np.arange(outputs)).astype(np.float64)
 
-    def none(weights: Weights) -> Mapping[str, Array]:
-        raise RecpruneError("trees have no gradients; steps and importances that need them are for other models")
-
-    calibration = GraphCalibration(read, lambda graph: {name: columns[name] for name in graph.columns}, none)
+    calibration = GraphCalibration(read, lambda graph: {name: columns[name] for name in graph.columns}, no_gradients)
     return Context(calibration=calibration, labels=labels, seed=seed, say=say)

@@ -106,15 +106,18 @@ def _manifests(folder: Path) -> dict[str, str]:
 
 def _stage(run: Run, name: str, i: int, rows: int, users: int) -> Stage:
     config = run.config.tasks[name]
-    key = digest("shadow", i, rows, users, run._key(name, "train"), config.recipes[config.ship].to_json())
+    key = digest("shadow", i, rows, users, run.key(name, "train"), config.recipes[config.ship].to_json())
     return Stage(f"shadow-{i:02}", run.folder / name / "audit", key)
 
 
 def _train(run: Run, name: str, open_: list[int], rows: int, users: int, workers: int) -> None:
     """Those that are not there yet, one by one or side by side; each is kept as soon as it is done."""
     if workers < 2:
+        if not open_:
+            return
+        subject = subject_of(run.task(name), rows, users, run.config.seed)
         for i in open_:
-            _shadow(run, name, i, rows, users)
+            _shadow(run, name, i, rows, users, subject)
         return
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
@@ -129,18 +132,17 @@ def _train(run: Run, name: str, open_: list[int], rows: int, users: int, workers
 
 
 def _alone(config: RunConfig, runs: Path, name: str, i: int, rows: int, users: int) -> float:
-    return _shadow(Run(config, runs), name, i, rows, users)
+    run = Run(config, runs)
+    return _shadow(run, name, i, rows, users, subject_of(run.task(name), rows, users, config.seed))
 
 
-def _shadow(run: Run, name: str, i: int, rows: int, users: int) -> float:
+def _shadow(run: Run, name: str, i: int, rows: int, users: int, subject: Subject) -> float:
     """One shadow model: its signals, before and after the recipe, and who was inside; the model itself is not kept."""
     stage = _stage(run, name, i, rows, users)
-    say = lambda line: run.say(name, f"audit: shadow model {i + 1}: {line}")  # noqa: E731
-    made = run.__dict__.setdefault("_subjects", {})
-    if (name, rows, users) not in made:
-        made[name, rows, users] = subject_of(run.task(name), rows, users, run.config.seed)
-    subject: Subject = made[name, rows, users]
     scratch = stage.folder / f"work-{i:02}"
+
+    def say(line: str) -> None:
+        run.say(name, f"audit: shadow model {i + 1}: {line}")
 
     def work() -> tuple[dict[str, Any], list[str]]:
         scratch.mkdir(parents=True, exist_ok=True)
@@ -160,7 +162,7 @@ def _shadow(run: Run, name: str, i: int, rows: int, users: int) -> float:
         return {"seed": seed}, [f"{stage.name}.npz"]
 
     stage.run(work)
-    run.say(name, f"audit: shadow model {i + 1}: done in {stage.seconds:.0f} s")
+    say(f"done in {stage.seconds:.0f} s")
     return stage.seconds
 
 

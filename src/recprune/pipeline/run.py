@@ -221,12 +221,13 @@ class Run:
         return lambda: made[name] if name in made else made.setdefault(name, self.task(name))
 
     def _stage(self, name: str, stage: str) -> Stage:
-        return Stage(stage, self.folder / name, self._key(name, stage))
+        return Stage(stage, self.folder / name, self.key(name, stage))
 
-    def _key(self, name: str, stage: str) -> str:
+    def key(self, name: str, stage: str) -> str:
+        """A digest of all that the result of a stage depends on."""
         config = self._config(name)
         values = {key: value for key, value in vars(config).items() if key not in _LATER}
-        extra: list[Any] = [self._key(name, needed) for needed in _NEEDS[stage]]
+        extra: list[Any] = [self.key(name, needed) for needed in _NEEDS[stage]]
         if stage in ("compress", "plan"):
             extra += [{key: recipe.to_json() for key, recipe in config.recipes.items()}, config.ship]
         if stage != "peers":

@@ -91,8 +91,6 @@ class _Pool:
         asked = asked[rank < _ROWS]
         of_users = np.arange(len(single) + len(chosen)) >= len(single)
         was = np.concatenate([trained[single], np.ones(len(chosen), dtype=bool)])
-        self.users = place, who
-        self.chosen = chosen
         self.units = Units(np.concatenate([user[single], names[chosen]]), of_users, was, asked, self.unit[asked])
 
     def inside(self, present: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

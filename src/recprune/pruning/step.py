@@ -50,6 +50,9 @@ class Step:
         for name in ("target", "axis"):
             if not isinstance(getattr(self, name, ""), str):
                 raise RecpruneError(f"{self.verb}: {name} must be a pattern of names, got {getattr(self, name)!r}")
+        keep = getattr(self, "keep", 1)
+        if type(keep) not in (int, float) or not 0 < keep <= 1:
+            raise RecpruneError(f"keep must be in (0, 1], got {keep!r}")
 
     def __call__(self, weights: Weights, context: Context) -> Weights:
         """The smaller weights. Raises RecpruneError for a target that it cannot act on."""

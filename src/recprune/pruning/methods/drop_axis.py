@@ -9,7 +9,6 @@ from typing import ClassVar
 import numpy as np
 
 from recprune.context import Context
-from recprune.errors import RecpruneError
 from recprune.pruning.importance import Units, importance_of
 from recprune.pruning.step import Step
 from recprune.weights import Weights, match
@@ -32,8 +31,6 @@ class DropAxis(Step):
     def __post_init__(self) -> None:
         super().__post_init__()
         importance_of(self.importance)
-        if type(self.keep) not in (int, float) or not 0 < self.keep <= 1:
-            raise RecpruneError(f"keep must be in (0, 1], got {self.keep!r}")
 
     def __call__(self, weights: Weights, context: Context) -> Weights:
         """Score each position, cut the rest everywhere."""

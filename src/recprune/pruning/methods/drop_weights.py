@@ -9,7 +9,6 @@ from typing import ClassVar
 import numpy as np
 
 from recprune.context import Context
-from recprune.errors import RecpruneError
 from recprune.pruning.step import MATRICES, Step
 from recprune.weights import Encoding, Sparse, Weights
 
@@ -30,11 +29,6 @@ class DropWeights(Step):
     verb: ClassVar[str] = "drop_weights"
     target: str
     keep: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if type(self.keep) not in (int, float) or not 0 < self.keep <= 1:
-            raise RecpruneError(f"keep must be in (0, 1], got {self.keep!r}")
 
     def __call__(self, weights: Weights, context: Context) -> Weights:
         """Act on what the targets store: kept rows stay the kept ones, both factors of a product are matrices."""

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.context import Context
-from recprune.errors import RecpruneError
 from recprune.forest import Forest
 from recprune.pruning.tree_step import TreeStep
 from recprune.weights import Weights
@@ -32,11 +31,6 @@ class MergeLeaves(TreeStep):
 
     verb: ClassVar[str] = "merge_leaves"
     keep: float = 0.25
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.keep <= 1:
-            raise RecpruneError(f"keep must be in (0, 1], got {self.keep!r}")
 
     def __call__(self, weights: Weights, context: Context) -> Weights:
         """Find the price of a leaf at which so many stay."""

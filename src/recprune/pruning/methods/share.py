@@ -41,8 +41,6 @@ class Share(Step):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if type(self.keep) not in (int, float) or not 0 < self.keep <= 1:
-            raise RecpruneError(f"keep must be in (0, 1], got {self.keep!r}")
         if type(self.rows) is not int or not 2 <= self.rows <= 4096:
             raise RecpruneError(f"rows must be 2..4096 shared rows, got {self.rows!r}")
         if self.by not in get_args(By):
