@@ -30,9 +30,10 @@ from recprune.artifact import Artifact, contents
 from recprune.data import book_crossing
 from recprune.evaluation import ListTruth, differences, estimate
 from recprune.pruning.methods import Codebook, DropIds, FitBytes, KeepTop, Quantize, Retrain
+from recprune.recommenders.ease import largest_of_rows
 from recprune.recommenders.item_peers import linear, popularity, ranked_lists
 from recprune.recommenders.next_item_data import next_item_data, shares_of
-from recprune.recommenders.titles import largest_of_rows, neighbours_of
+from recprune.recommenders.titles import neighbours_of
 from recprune.runtime import Scorer
 from recprune.vocabulary import ExactVocabulary
 
@@ -161,7 +162,9 @@ def next_book(seed: int) -> Iterator[Point]:
         small = compress(model, Recipe((keep, Quantize("popularity", 8, "per_tensor"))), data)
         found.append((f"{count} a column, 3 bits", "ours", _size(small.artifact), small.model.scores))
     for count in (50, 20, 5, 2):
-        fewer = largest_of_rows(whole, count, 0).tocsr()
+        fewer = whole.copy()
+        fewer.data *= largest_of_rows(whole.data, whole.indptr, count)
+        fewer.eliminate_zeros()
         size = 6 * fewer.nnz + 4 * len(ids) + names
         found.append((f"{count} neighbours, plain", "peer", size, linear(fewer, shares)))
     found.append(("popularity", "peer", 4 * len(ids) + names, popularity(data.user_items)))

@@ -71,13 +71,6 @@ class LikeTask:
         sizes = replace(base.sizes, width=self.config.width, min_readings=self.config.min_readings)
         return replace(base, model=self.config.model, sizes=sizes, features=features)
 
-    def over(self, data: Any, seed: int) -> LikeTask:
-        """The same task over other data, with the recipe that is shipped: for the models that an audit compares with."""
-        recipes = {self.config.ship: self.config.recipes[self.config.ship]}
-        other = type(self)(replace(self.config, recipes=recipes), self.load, seed, self.split_seed)
-        other.__dict__["data"] = data
-        return other
-
     def train(self, folder: Path, say: Say) -> Stored:
         """Train the original; write its artifact (an empty recipe) and its state."""
         from recprune.recommenders.like import train_like

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -77,13 +76,6 @@ class NextItemTask:
     def model(self, folder: Path) -> Any:
         """The trained original."""
         return self.ranker.load(folder)
-
-    def over(self, data: Any, seed: int) -> NextItemTask:
-        """The same task over other data, with the recipe that is shipped: for the models that an audit compares with."""
-        recipes = {self.config.ship: self.config.recipes[self.config.ship]}
-        other = type(self)(replace(self.config, recipes=recipes), self.load, seed, self.split_seed)
-        other.__dict__["data"] = data
-        return other
 
     def train(self, folder: Path, say: Say) -> Stored:
         """Train the model; write its artifact (an empty recipe)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from recprune.runtime.reference import execute
 __all__ = ["LikeSubject", "NextItemSubject", "Subject", "Units", "subject_of"]
 
 Array = npt.NDArray[Any]
+T = TypeVar("T", LikeTask, NextItemTask)
 _LEAST = 3  # training interactions of a user who is audited
 _ROWS = 20  # interactions of a user that are asked for
 _BLOCK = 256
@@ -128,7 +129,7 @@ class LikeSubject:
             implicit=data.implicit.filter(~pl.col("user").is_in(absent.implode())),
             labels=labels,
         )
-        return self.task.over(other, seed)
+        return _over(self.task, other, seed)
 
     def signals(self, artifact: Artifact) -> Array:
         """Log odds of the label."""
@@ -175,7 +176,7 @@ class NextItemSubject:
             before_test=histories,
             relevant={**data.relevant, "valid": valid},
         )
-        return self.task.over(other, seed)
+        return _over(self.task, other, seed)
 
     def signals(self, artifact: Artifact) -> Array:
         """Log of the softmax over the catalogue."""
@@ -198,3 +199,11 @@ class NextItemSubject:
             whole = top[:, 0] + np.log(np.exp(scores - top).sum(axis=1))
             found[start : start + _BLOCK] = scores[np.arange(len(asked)), place[self.item[asked]]] - whole
         return self.units.signals(found)
+
+
+def _over(task: T, data: Any, seed: int) -> T:
+    """The same task over other data, with the recipe that is shipped alone."""
+    config = replace(task.config, recipes={task.config.ship: task.config.recipes[task.config.ship]})
+    other = type(task)(config, task.load, seed, task.split_seed)
+    other.__dict__["data"] = data
+    return other

@@ -12,7 +12,7 @@ from recprune.errors import RecpruneError
 from recprune.memory import require
 from recprune.weights import Dense, Encoding, Sparse
 
-__all__ = ["ItemItem", "fit", "gram"]
+__all__ = ["ItemItem", "fit", "gram", "largest_of_rows"]
 
 
 def gram(user_items: Any) -> npt.NDArray[np.float32]:
@@ -121,3 +121,16 @@ class ItemItem:
         """Scores (users, items) of histories, scipy CSR of the same items."""
         found = self.item_weights.pool(histories.indices.astype(np.int64), histories.indptr.astype(np.int64))
         return found[:, : len(self.ids)] + self.shares.astype(np.float32)
+
+
+def largest_of_rows(values: npt.NDArray[Any], ends: npt.NDArray[Any], count: int) -> npt.NDArray[np.bool_]:
+    """Which entries of CSR rows, ends at `ends`, are the `count` largest of their row; of those that tie the first."""
+    chosen = np.ones(len(values), dtype=bool)
+    for i in np.flatnonzero(np.diff(ends) > count):
+        row = slice(ends[i], ends[i + 1])
+        mine = values[row]
+        least = np.partition(mine, len(mine) - count)[len(mine) - count]
+        chosen[row] = mine > least
+        ties = np.flatnonzero(mine == least)
+        chosen[row][ties[: count - int((mine > least).sum())]] = True
+    return chosen

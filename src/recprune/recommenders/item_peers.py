@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.errors import RecpruneError
-from recprune.recommenders.ease import fit
+from recprune.recommenders.ease import fit, largest_of_rows
 from recprune.recommenders.next_item_data import NextItemData, shares_of
 from recprune.vocabulary import ExactVocabulary
 
@@ -157,23 +157,10 @@ def cosine_matrix(user_items: Any, neighbours: int = 200, shrink: float = 10.0) 
         row = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
         values = block.data / (norm[row + start] * norm[block.indices] + np.float32(shrink))
         values[block.indices == row + start] = 0
-        chosen = np.flatnonzero(_largest_of_rows(values, block.indptr, neighbours) & (values > 0))
+        chosen = np.flatnonzero(largest_of_rows(values, block.indptr, neighbours) & (values > 0))
         parts.append(csr_array((values[chosen], (row[chosen], block.indices[chosen])), shape=block.shape))
     # Row j holds the items that j resembles: the score of j sums over them, so histories meet the transpose.
     return csr_array(vstack(parts).T) if parts else csr_array((0, 0), dtype=np.float32)
-
-
-def _largest_of_rows(values: npt.NDArray[Any], ends: npt.NDArray[Any], count: int) -> npt.NDArray[np.bool_]:
-    """Which entries of CSR rows, ends at `ends`, are the `count` largest of their row; of those that tie the first."""
-    chosen = np.ones(len(values), dtype=bool)
-    for i in np.flatnonzero(np.diff(ends) > count):
-        row = slice(ends[i], ends[i + 1])
-        mine = values[row]
-        least = np.partition(mine, len(mine) - count)[len(mine) - count]
-        chosen[row] = mine > least
-        ties = np.flatnonzero(mine == least)
-        chosen[row][ties[: count - int((mine > least).sum())]] = True
-    return chosen
 
 
 def implicit_als(

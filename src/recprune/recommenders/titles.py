@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.errors import RecpruneError
-from recprune.recommenders.ease import ItemItem
+from recprune.recommenders.ease import ItemItem, largest_of_rows
 from recprune.weights import Encoding, Sparse
 
-__all__ = ["TitleIndex", "largest_of_rows", "neighbours_of"]
+__all__ = ["TitleIndex", "neighbours_of"]
 
 _BLOCK = 2048
 _BITS = 8
@@ -46,28 +46,16 @@ def neighbours_of(
     turned = vectors.T.tocsr()
     for start in range(0, len(ids), _BLOCK):
         block = (vectors[start : start + _BLOCK] @ turned).tocsr()
-        near = largest_of_rows(block, neighbours, start)
-        rows.append(near.row.astype(np.int64) + start)
-        columns.append(near.col.astype(np.int64))
-        values.append(near.data.astype(np.float32))
+        block.sort_indices()  # of titles that are as near the first stays
+        row = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr)) + start
+        near = np.where(block.indices == row, 0, block.data)
+        chosen = np.flatnonzero(largest_of_rows(near, block.indptr, neighbours) & (near > 0))
+        rows.append(row[chosen].astype(np.int64))
+        columns.append(block.indices[chosen].astype(np.int64))
+        values.append(near[chosen].astype(np.float32))
     size = len(ids) + 1  # the last is the item that nobody knows
     matrix = Sparse.encode(np.concatenate(rows), np.concatenate(columns), np.concatenate(values), (size, size), _BITS)
     return ItemItem(matrix, ids, np.zeros(len(ids), np.float32) if shares is None else shares)
-
-
-def largest_of_rows(block: Any, count: int, start: int) -> Any:
-    """The `count` largest entries above zero of each row of a block, scipy COO; row i is item `start + i`, itself left out.
-
-    `block`: scipy CSR. Ties go to the lower column.
-    """
-    from scipy.sparse import coo_array
-
-    row = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
-    values = np.where(block.indices == row + start, 0, block.data)
-    order = np.lexsort((block.indices, -values, row))
-    place = np.arange(len(order)) - block.indptr[row]
-    chosen = order[(place < count) & (values[order] > 0)]
-    return coo_array((values[chosen], (row[chosen], block.indices[chosen])), shape=block.shape)
 
 
 @dataclass(frozen=True, eq=False)
