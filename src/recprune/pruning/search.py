@@ -72,7 +72,8 @@ class _Goal:
     @property
     def bounds(self) -> list[int]:
         """Bytes that an artifact is wanted for, the one that was asked for first."""
-        return [*([self.size] if self.size else []), *(self.original_bytes // ratio for ratio in RATIOS)]
+        asked = [self.size] if self.size else []
+        return list(dict.fromkeys([*asked, *(self.original_bytes // ratio for ratio in RATIOS)]))
 
     def aim(self, size: int) -> int:
         """A size near a bound is that bound: what lies between them is of no use there."""
