@@ -75,11 +75,10 @@ def unpack_first(packed: npt.NDArray[np.uint8], count: int, width: int) -> Array
     for start in range(0, count, _PART):
         many = min(_PART, count - start)
         bits = np.unpackbits(packed[start * width // 8 :][: packed_bytes(many, width)], count=many * width)
-        part = found[start : start + many]
-        part[:] = bits[::width]
+        part = bits[::width].astype(found.dtype)
         for i in range(1, width):
-            part <<= 1
-            part |= bits[i::width]
+            part = (part << 1) | bits[i::width]
+        found[start : start + many] = part
     return found
 
 
