@@ -47,6 +47,9 @@ def unpack(packed: npt.NDArray[np.uint8], index: Array, width: int) -> npt.NDArr
     index = np.asarray(index, dtype=np.int64)
     if width == 8 or not index.size:
         return packed[index].astype(np.uint32) if index.size else np.zeros(index.shape, dtype=np.uint32)
+    if index.size <= _FEW:  # one request: plain integers are quicker than arrays of one
+        few = [_one(packed, i, width) for i in index.reshape(-1).tolist()]
+        return np.array(few, dtype=np.uint32).reshape(index.shape)
     first = index * width
     byte = first >> 3
     word = np.zeros(index.shape, dtype=np.uint32)
@@ -54,6 +57,12 @@ def unpack(packed: npt.NDArray[np.uint8], index: Array, width: int) -> npt.NDArr
     for k in range((width + 14) // 8):
         word |= packed[np.minimum(byte + k, len(packed) - 1)].astype(np.uint32) << np.uint32(8 * (3 - k))
     return (word >> (32 - width - (first & 7)).astype(np.uint32)) & np.uint32((1 << width) - 1)
+
+
+def _one(packed: npt.NDArray[np.uint8], i: int, width: int) -> int:
+    first, stop = i * width, (i + 1) * width
+    word = int.from_bytes(packed[first >> 3 : (stop + 7) >> 3].tobytes())
+    return word >> (-stop & 7) & ((1 << width) - 1)
 
 
 def unpack_first(packed: npt.NDArray[np.uint8], count: int, width: int) -> Array:
