@@ -64,12 +64,13 @@ class LikeTask:
     @cached_property
     def settings(self) -> Any:
         """The model's settings."""
-        from recprune.recommenders.like import LIKE, LIKE_IDS, features_for
+        from recprune.recommenders.like import LIKE, LIKE_IDS, features_for, privately
 
         base = LIKE if self.config.statistics else LIKE_IDS
         features = features_for(base.features, self.data.train, self.config.liked)
         sizes = replace(base.sizes, width=self.config.width, min_readings=self.config.min_readings)
-        return replace(base, model=self.config.model, sizes=sizes, features=features)
+        found = replace(base, model=self.config.model, sizes=sizes, features=features)
+        return found if self.config.private is None else privately(found, self.config.private)
 
     def train(self, folder: Path, say: Say) -> Stored:
         """Train the original; write its artifact (an empty recipe) and its state."""
@@ -88,7 +89,8 @@ class LikeTask:
         state = {name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}
         write_bytes(folder / "model.safetensors", save(state))
         checkpoint.unlink(missing_ok=True)
-        size = write(pack(adapter_for(trained.model).read(trained.model), Recipe()), folder / "original")
+        private = {} if trained.private is None else {"private": trained.private}
+        size = write(pack(adapter_for(trained.model).read(trained.model), Recipe(), private), folder / "original")
         history = trained.history.epochs
         found = {
             "size": size,
@@ -96,6 +98,7 @@ class LikeTask:
             "best": trained.history.best,
             "split": self.split(),
             "original": self._words(),
+            **private,
         }
         return found, ["model.safetensors", "original"]
 
@@ -266,7 +269,9 @@ class LikeTask:
         sizes = self.settings.sizes
         blocks = "ids, attributes and statistics" if self.config.statistics else "ids and attributes"
         name = {"dcn": "DCN-v2", "deepfm": "DeepFM"}[self.settings.model]
-        return f"{name} over {blocks}, {sizes.width} wide, ids read {sizes.min_readings} times or more"
+        words = f"{name} over {blocks}, {sizes.width} wide, ids read {sizes.min_readings} times or more"
+        private = self.config.private
+        return words if private is None else f"{words}, private by {private.unit} with epsilon {private.epsilon:g}"
 
 
 def _title(frame: pl.DataFrame, row: int) -> dict[str, Any]:

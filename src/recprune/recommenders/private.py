@@ -88,8 +88,7 @@ def fit_private(
                 total += clipped_gradients(model, batch, wanted[index], torch.from_numpy(owner), private.clip)
                 rows += len(index)
             for parameter in model.parameters():
-                given = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                parameter.grad = given.to_dense() if given.is_sparse else given
+                parameter.grad = _dense(parameter)
             optimizer.step()
         return total / max(rows, 1)
 
@@ -162,6 +161,16 @@ def _of_table(rows: Tensor, values: Tensor, owner: Tensor, count: int) -> Tensor
     keys, inverse = ((owner << 32) + rows).unique(return_inverse=True)
     sums = values.new_zeros(len(keys), values.shape[1]).index_add_(0, inverse, values)
     return values.new_zeros(count).index_add_(0, keys >> 32, sums.square().sum(1))
+
+
+def _dense(parameter: Tensor) -> Tensor:
+    """The gradient as Opacus takes it. Added up here: `to_dense` of one row whose values are a view gives zeros (torch 2.13)."""
+    gradient, found = parameter.grad, torch.zeros_like(parameter)
+    if gradient is None:
+        return found
+    if not gradient.is_sparse:
+        return gradient
+    return found.index_add_(0, gradient._indices()[0], gradient._values())
 
 
 def _place(owner: Tensor) -> Tensor:
