@@ -1,6 +1,7 @@
-"""Private training: gradients of people against a hand loop, noise against the accountant, and nothing left of one person."""
+"""Private training: gradients of people against a hand loop, noise against the accountant, and what is refused."""
 
 import math
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,16 @@ from recprune.errors import RecpruneError
 from recprune.privacy import Private, delta_for, noise_for, spent
 from recprune.recommenders import private as module
 from recprune.recommenders.features import Features
-from recprune.recommenders.like import LIKE, LIKE_IDS, MODELS, features_for, like_data, privately, soft_targets, train_like
+from recprune.recommenders.like import (
+    LIKE,
+    LIKE_IDS,
+    MODELS,
+    features_for,
+    like_data,
+    privately,
+    soft_targets,
+    train_like,
+)
 from recprune.recommenders.private import clipped_gradients, fit_private
 from recprune.recommenders.training import Training, tensors
 
@@ -29,7 +39,9 @@ def made(data, kind="dcn"):
     """A model whose rows are far from zero, its encoded training rows, and their targets."""
     features, train = Features.fit(data.train, data.implicit, features_for(LIKE_IDS.features, data.train, 8.0))
     torch.manual_seed(0)
-    model = MODELS[kind](features, replace(LIKE_IDS.sizes, width=3, deep=(5, 4), factor_l2=0.0, bias_l2=0.0, dropout=0.0))
+    model = MODELS[kind](
+        features, replace(LIKE_IDS.sizes, width=3, deep=(5, 4), factor_l2=0.0, bias_l2=0.0, dropout=0.0)
+    )
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.3)
@@ -119,7 +131,7 @@ def test_delta_is_a_power_of_ten_below_a_tenth_of_one_in_all():
 @pytest.mark.parametrize("unit", ["user", "interaction"])
 def test_training_says_what_it_spent_and_learns(data, unit):
     settings = privately(replace(LIKE_IDS, sizes=replace(LIKE_IDS.sizes, width=2)), Private(200.0, unit=unit))
-    settings = replace(settings, training=Training(epochs=6, batch=300 if unit == "interaction" else 60, bias_rate=0.1))
+    settings = replace(settings, training=Training(epochs=6, batch=100, bias_rate=0.1))
     settings = replace(settings, features=features_for(settings.features, data.train, 8.0))
     trained = train_like(data, settings, seed=0)
     found = trained.private
@@ -127,9 +139,10 @@ def test_training_says_what_it_spent_and_learns(data, unit):
     assert found["unit"] == unit
     assert found["delta"] == {"user": 1e-4, "interaction": 1e-5}[unit]
     assert 0 < found["epsilon"] <= 200
-    steps = round(data.train["user"].n_unique() / 60) if unit == "user" else round(len(data.train) / 300)
-    assert found["steps"] == steps * epochs
-    assert found["epsilon"] == pytest.approx(spent(found["noise"], found["delta"], found["rate"], found["steps"]), rel=1e-3)
+    assert found["steps"] == (16 if unit == "user" else 18) * epochs  # a sixteenth at most; 1,843 rows by 100
+    assert found["epsilon"] == pytest.approx(
+        spent(found["noise"], found["delta"], found["rate"], found["steps"]), rel=1e-3
+    )
     assert len(found["not_covered"]) == 2
     assert ("user" in trained.model.tables) == (unit == "interaction")
     assert max(record["auc"] for record in trained.history.epochs) > 0.55
@@ -145,24 +158,48 @@ def test_noise_is_all_that_moves_a_row_that_nobody_reads(data):
             seen.append(model.tables["user"].factor.grad.clone())
 
     users = data.train["user"].to_numpy()
-    settings = Training(epochs=1, batch=12)
+    settings = Training(epochs=1, batch=5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "optimizer_for", lambda m, s: Spy([{"params": list(m.parameters()), "lr": 0.1}]))
         _, found = fit_private(
-            model, train, targets.numpy(), users, train, (targets.numpy() > 0.5).astype(np.float32), settings, Private(0.5)
+            model,
+            train,
+            targets.numpy(),
+            users,
+            train,
+            (targets.numpy() > 0.5).astype(np.float32),
+            settings,
+            Private(0.5),
         )
     grads = torch.stack(seen)
-    count = len(set(users.tolist()))
-    rate = 12 / count
     # Most users are not in a step: their rows hold noise alone.
-    assert float(grads.std()) == pytest.approx(found["noise"] * 1.0 / (rate * count), rel=0.1)
+    assert float(grads.std()) == pytest.approx(found["noise"] * 1.0 / 5, rel=0.1)
 
 
 def test_two_runs_of_one_seed_differ_because_noise_is_secret(data):
     settings = privately(replace(LIKE_IDS, features=features_for(LIKE_IDS.features, data.train, 8.0)), Private(8.0))
-    settings = replace(settings, training=Training(epochs=1, batch=120))
+    settings = replace(settings, training=Training(epochs=2, batch=300))
     one, two = (train_like(data, settings, seed=3).model.tables["item"].bias.detach() for _ in range(2))
     assert not torch.equal(one, two)
+
+
+def test_training_that_was_stopped_goes_on_and_counts_its_steps(data, tmp_path):
+    settings = privately(replace(LIKE_IDS, features=features_for(LIKE_IDS.features, data.train, 8.0)), Private(8.0))
+    settings = replace(settings, training=Training(epochs=2, batch=300))
+
+    def stop(record):
+        if record["epoch"] == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_like(data, settings, progress=stop, checkpoint=tmp_path / "training.pt")
+    epochs = []
+    again = train_like(
+        data, settings, progress=lambda r: epochs.append(r["epoch"]), checkpoint=tmp_path / "training.pt"
+    )
+    assert epochs == [1]  # epoch 0 was kept
+    assert again.private["steps"] == 2 * 16
+    assert 7.8 < again.private["epsilon"] <= 8
 
 
 def test_nothing_counted_on_the_log_is_trained_on(data):
@@ -170,6 +207,17 @@ def test_nothing_counted_on_the_log_is_trained_on(data):
         privately(LIKE, Private(8.0))
     sizes = privately(LIKE_IDS, Private(8.0)).sizes
     assert (sizes.factor_l2, sizes.bias_l2) == (0.0, 0.0)  # the penalty of a row is over how often it was read
+
+
+def test_a_machine_without_opacus_is_told_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "opacus.accountants.utils", None)
+    with pytest.raises(RecpruneError, match=r"private training needs Opacus: pip install 'recprune\[dp\]'"):
+        noise_for(8.0, 1e-6, 0.1, 10)
+
+
+def test_an_epsilon_that_no_noise_reaches_is_named():
+    with pytest.raises(RecpruneError, match="no noise keeps 1,000 steps within epsilon 1e-09: a larger one is needed"):
+        noise_for(1e-9, 1e-6, 0.5, 1000)
 
 
 def test_memory_is_asked_for_first(data, monkeypatch):

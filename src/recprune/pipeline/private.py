@@ -1,4 +1,4 @@
-"""A private original made smaller: which steps read the log again, so that its manifest can say what epsilon does not cover."""
+"""A private original made smaller: which steps read the log again, and so what its epsilon does not cover."""
 
 from __future__ import annotations
 
@@ -38,16 +38,19 @@ class Watch:
             self.found[_line(step, what)] = None
 
         def refuse(*_: Any) -> Weights:
-            raise RecpruneError(f"{step.verb} trains on the log without noise; leave it out of the recipes of a private task")
+            what = f"{step.verb} trains on the log without noise"
+            raise RecpruneError(f"{what}; leave it out of the recipes of a private task")
 
         if step.trains:
             refuse()
+        trainer: Any = refuse
+        calibration: Any = _Calibration(context.calibration, see)
         seen = replace(
             context,
             popularity=_Seen(context.popularity, lambda: see(_READS)),
             users=_Seen(context.users, lambda: see(_USERS)),
-            trainer=None if context.trainer is None else refuse,
-            calibration=None if context.calibration is None else _Calibration(context.calibration, see),  # type: ignore[arg-type]
+            trainer=context.trainer and trainer,
+            calibration=context.calibration and calibration,
         )
         return step(weights, seen)
 

@@ -39,7 +39,9 @@ def search_task(
     There: `artifact` (chosen), `family/<ratio>x`, `recipe.yaml`, `search.json` with what is returned.
     """
     if getattr(run.config.tasks.get(name), "private", None) is not None:
-        raise RecpruneError(f"search retrains and chooses by the log without noise; give the private task {name!r} a recipe")
+        raise RecpruneError(
+            f"search retrains and chooses by the log without noise; give the private task {name!r} a recipe"
+        )
     trained = run.stage(name, "train")
     task = run.task(name)
     folder = run.folder / name

@@ -12,11 +12,14 @@ import numpy.typing as npt
 
 from recprune.adapters import adapter_for
 from recprune.artifact import Artifact, read
+from recprune.context import Context
 from recprune.data import Log
 from recprune.evaluation import ListTruth, RowTruth, Slice, compare, differences, estimate
 from recprune.pipeline.config import TaskConfig
 from recprune.pipeline.private import METRICS, Watch, at_most
 from recprune.pruning.compress import apply
+from recprune.pruning.step import Step
+from recprune.weights import Weights
 
 __all__ = ["Say", "Stored", "judge_all", "nouns", "plan_recipes", "try_recipes"]
 
@@ -67,8 +70,9 @@ def try_recipes(
         say(f"recipe {name}")
         # A recipe may fit a number of bytes, so room is counted for what is known of it only afterwards.
         room, watch = known(dict.fromkeys(metrics, -0.123456), at_most(recipe)), Watch()
-        watched = {} if private is None else {"run": watch}
-        compressed = apply(snapshot, recipe, context, adapter, model, metadata=room, **watched)
+        compressed = apply(
+            snapshot, recipe, context, adapter, model, metadata=room, run=_as_it_is if private is None else watch
+        )
         compressed.save(_path(config, folder, name))
         valid = dict(judge(read(_path(config, folder, name))))
         measured = {metric: round(value, 6) for metric, value in valid.items()}
@@ -77,6 +81,10 @@ def try_recipes(
         metrics = ", ".join(f"{metric} {value:.4f}" for metric, value in valid.items())
         say(f"{name}: {size['disk_bytes']:,} bytes, on validation {metrics}")
     return found, [str(_path(config, folder, name).relative_to(folder)) for name in config.recipes]
+
+
+def _as_it_is(step: Step, weights: Weights, context: Context) -> Weights:
+    return step(weights, context)
 
 
 def plan_recipes(config: TaskConfig, model: Any, data: Any, seed: int, say: Say) -> dict[str, Any]:

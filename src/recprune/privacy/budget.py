@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from functools import cache
 
 from recprune.errors import RecpruneError, unknown
 
 __all__ = ["UNITS", "Private", "delta_for", "noise_for", "spent"]
 
 UNITS = ("user", "interaction")
+_MOST = 1000.0  # noise, in lengths of `clip`, beyond which nothing is learned
 
 
 @dataclass(frozen=True)
@@ -47,23 +49,23 @@ def delta_for(units: int) -> float:
     return float(10.0 ** math.floor(math.log10(0.1 / units)))
 
 
+@cache
 def noise_for(epsilon: float, delta: float, rate: float, steps: int) -> float:
     """The least noise, in lengths of `clip`, with which `steps` Poisson samples of `rate` of the units spend `epsilon`.
 
-    Raises RecpruneError where Opacus is missing, and for an epsilon that no noise of its range keeps to.
+    Raises RecpruneError where Opacus is missing, and for an epsilon that needs more noise than can be learned under.
     """
     try:
         from opacus.accountants.utils import get_noise_multiplier
     except ImportError as error:
         raise RecpruneError("private training needs Opacus: pip install 'recprune[dp]'") from error
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # orders of the accountant that make the bound looser, never wrong
-            found: float = get_noise_multiplier(
-                target_epsilon=epsilon, target_delta=delta, sample_rate=rate, steps=steps, accountant="rdp"
-            )
-    except ValueError as error:
-        raise RecpruneError(f"no noise keeps {steps:,} steps within epsilon {epsilon:g}: a larger one is needed") from error
+    if spent(_MOST, delta, rate, steps) > epsilon:
+        raise RecpruneError(f"no noise keeps {steps:,} steps within epsilon {epsilon:g}: a larger one is needed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # orders of the accountant that make the bound looser, never wrong
+        found: float = get_noise_multiplier(
+            target_epsilon=epsilon, target_delta=delta, sample_rate=rate, steps=steps, accountant="rdp"
+        )
     return found
 
 

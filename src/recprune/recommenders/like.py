@@ -86,7 +86,7 @@ LIKE_IDS = LikeSettings(
 """Ids, attributes and words only: everything the model knows lies in its tables."""
 
 PRIVATE = {
-    "user": Training(epochs=6, batch=8192),
+    "user": Training(epochs=10, batch=4096),
     "interaction": Training(epochs=8, batch=16384),
 }
 """Private training by unit; `batch` counts units. Chosen on the validation part of Book-Crossing."""
@@ -110,7 +110,7 @@ class LikeData:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained model with its features and the training rows as it saw them; `private`: what was spent, for the manifest."""
+    """A trained model, its features, and the training rows as it saw them; `private`: what was spent, for the manifest."""
 
     model: TableModel
     features: Features
@@ -163,7 +163,9 @@ def privately(settings: LikeSettings, private: Private) -> LikeSettings:
     Raises RecpruneError for settings with statistics.
     """
     if settings.features.statistics:
-        raise RecpruneError("private training needs a model without statistics: they are counted on the log without noise")
+        raise RecpruneError(
+            "private training needs a model without statistics: they are counted on the log without noise"
+        )
     features = settings.features
     if private.unit == "user":  # a row for each user says who was there
         features = replace(features, ids=tuple(name for name in features.ids if name != "user"))

@@ -29,6 +29,7 @@ from recprune.recommenders.training import History, Training, auc, cool, optimiz
 __all__ = ["clipped_gradients", "fit_private"]
 
 Array = npt.NDArray[Any]
+_STEPS = 16  # of an epoch, at least: few people make small batches
 _ROWS = 16  # interactions of a user in one step, drawn anew each time: a bound on work and memory, not on what is told
 
 
@@ -48,16 +49,17 @@ def fit_private(
 ) -> tuple[History, dict[str, Any]]:
     """Train as `training.fit` does, with differential privacy; give what happened, and what was spent.
 
-    `users`: whose the training rows are, (rows,). `settings.batch` is the mean number of units in a step. Noise and samples
+    `users`: whose the training rows are, (rows,). `settings.batch` is the mean number of units in a step, a
+    sixteenth of all at most. Noise and samples
     come from the system's own randomness, whatever the `seed`: who can draw the noise again can take it off.
     """
     units = np.unique(users, return_inverse=True)[1] if private.unit == "user" else np.arange(len(train))
     count = int(units.max()) + 1
-    rate = min(1.0, settings.batch / count)
+    rate = min(1 / _STEPS, settings.batch / count)
     steps = round(1 / rate)
+    _room(model, rate * count, _ROWS if private.unit == "user" else 1)
     delta = delta_for(count) if private.delta is None else private.delta
     noise = noise_for(private.epsilon, delta, rate, steps * settings.epochs)
-    _room(model, rate * count, _ROWS if private.unit == "user" else 1)
 
     from opacus.optimizers import DPOptimizerFastGradientClipping
     from opacus.utils.uniform_sampler import UniformWithReplacementSampler
@@ -116,7 +118,9 @@ def fit_private(
     }
 
 
-def clipped_gradients(model: TableModel, batch: dict[str, Tensor], targets: Tensor, owner: Tensor, clip: float) -> float:
+def clipped_gradients(
+    model: TableModel, batch: dict[str, Tensor], targets: Tensor, owner: Tensor, clip: float
+) -> float:
     """Leave in `.grad` the sum over owners of their gradients, each shortened to `clip` at most; give the summed loss.
 
     `owner`: whose each row of the batch is, int64 (rows,), from 0 on. An owner's gradient is that of the sum of the losses
@@ -131,10 +135,11 @@ def clipped_gradients(model: TableModel, batch: dict[str, Tensor], targets: Tens
     finally:
         for hook in hooks:
             hook.remove()
-    tables = [(name, part) for name, table in model.tables.items() for part in (table.factor, table.bias)]
-    found = torch.autograd.grad(
-        losses.sum(), [*(out for _, out in calls), *(part for _, part in tables)], retain_graph=True
-    )
+    tables: list[tuple[str, Any]] = [
+        (name, part) for name, table in model.tables.items() for part in (table.factor, table.bias)
+    ]
+    asked: list[Tensor] = [*(out for _, out in calls), *(part for _, part in tables)]
+    found = torch.autograd.grad(losses.sum(), asked, retain_graph=True)
     squares = torch.zeros(count)
     place = _place(owner)
     for (given, _), gradient in zip(calls, found, strict=False):
@@ -149,7 +154,7 @@ def clipped_gradients(model: TableModel, batch: dict[str, Tensor], targets: Tens
 
 
 def _of_layer(given: Tensor, gradient: Tensor, owner: Tensor, place: Tensor, count: int) -> Tensor:
-    """Squared lengths of each owner's gradient of weight and bias: |sum g x'|^2 = sum of (g . g') (x . x' + 1) over pairs."""
+    """Squared lengths of each owner's gradient of weight and bias: over pairs of rows, the sum of (g . g') (x . x' + 1)."""
     most = int(place.max()) + 1
     x, g = given.new_zeros(count, most, given.shape[1]), given.new_zeros(count, most, gradient.shape[1])
     x[owner, place], g[owner, place] = given, gradient
@@ -158,13 +163,16 @@ def _of_layer(given: Tensor, gradient: Tensor, owner: Tensor, place: Tensor, cou
 
 def _of_table(rows: Tensor, values: Tensor, owner: Tensor, count: int) -> Tensor:
     """The same of a table: what an owner reads twice is one row of the gradient."""
-    keys, inverse = ((owner << 32) + rows).unique(return_inverse=True)
+    keys, inverse = torch.unique((owner << 32) + rows, return_inverse=True)
     sums = values.new_zeros(len(keys), values.shape[1]).index_add_(0, inverse, values)
     return values.new_zeros(count).index_add_(0, keys >> 32, sums.square().sum(1))
 
 
 def _dense(parameter: Tensor) -> Tensor:
-    """The gradient as Opacus takes it. Added up here: `to_dense` of one row whose values are a view gives zeros (torch 2.13)."""
+    """The gradient as Opacus takes it.
+
+    Added up here, because `to_dense` gives zeros for a single row whose values are an expanded view (torch 2.13).
+    """
     gradient, found = parameter.grad, torch.zeros_like(parameter)
     if gradient is None:
         return found

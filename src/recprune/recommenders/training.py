@@ -20,7 +20,19 @@ from recprune.artifact.files import write_bytes
 from recprune.errors import RecpruneError
 from recprune.recommenders.features import Encoded
 
-__all__ = ["History", "Penalized", "RowAdam", "Training", "auc", "cool", "fit", "optimizer_for", "predict", "tensors", "train_epochs"]
+__all__ = [
+    "History",
+    "Penalized",
+    "RowAdam",
+    "Training",
+    "auc",
+    "cool",
+    "fit",
+    "optimizer_for",
+    "predict",
+    "tensors",
+    "train_epochs",
+]
 
 Array = npt.NDArray[Any]
 

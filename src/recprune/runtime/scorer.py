@@ -128,7 +128,9 @@ class Scorer:
             for i, seen in enumerate(known):
                 row = values[i, : len(names)]
                 if not len(seen) and self.graph.fallback is not None:
-                    row = self._rounded(self.artifact.weights[self.graph.fallback].value.decode()[: len(names)].reshape(-1))
+                    row = self._rounded(
+                        self.artifact.weights[self.graph.fallback].value.decode()[: len(names)].reshape(-1)
+                    )
                 found, value = top_k(row, k, exclude=seen if exclude_history else None, candidates=allowed)
                 ids.append(names[found])
                 scores.append(value)
