@@ -131,7 +131,7 @@ def test_a_search_of_a_private_task_is_refused(tmp_path):
 @pytest.mark.slow
 def test_a_task_private_by_user_is_evaluated_and_audited(tmp_path):
     path = write_config(tmp_path, CONFIG.replace(", unit: interaction", ""))
-    for command in (["run"], ["audit", "--shadows", "4", "--rows", "200", "--users", "20"]):
+    for command in (["run"], ["audit", "--task", "like", "--shadows", "4", "--rows", "200", "--users", "20"]):
         result = CliRunner().invoke(app, [command[0], str(path), "--runs", str(tmp_path / "runs"), *command[1:]])
         assert result.exit_code == 0, (result.output, result.exception)
     task = tmp_path / "runs/toy/like"

@@ -61,16 +61,22 @@ class LikeTask:
 
         return like_data(self.load(), liked=self.config.liked, seed=self.split_seed)
 
-    @cached_property
+    @property
     def settings(self) -> Any:
         """The model's settings."""
-        from recprune.recommenders.like import LIKE, LIKE_IDS, features_for, privately
+        from recprune.recommenders.like import privately
+
+        return self._plain if self.config.private is None else privately(self._plain, self.config.private)
+
+    @cached_property
+    def _plain(self) -> Any:
+        """The settings without noise, which peers are trained with: they are not shipped."""
+        from recprune.recommenders.like import LIKE, LIKE_IDS, features_for
 
         base = LIKE if self.config.statistics else LIKE_IDS
         features = features_for(base.features, self.data.train, self.config.liked)
         sizes = replace(base.sizes, width=self.config.width, min_readings=self.config.min_readings)
-        found = replace(base, model=self.config.model, sizes=sizes, features=features)
-        return found if self.config.private is None else privately(found, self.config.private)
+        return replace(base, model=self.config.model, sizes=sizes, features=features)
 
     def train(self, folder: Path, say: Say) -> Stored:
         """Train the original; write its artifact (an empty recipe) and its state."""
@@ -130,7 +136,7 @@ class LikeTask:
 
         found: dict[str, Any] = {}
         scores: dict[str, Array] = {}
-        for peer in like_peers(self.data, self.settings, self.config.trained_small, self.seed, say):
+        for peer in like_peers(self.data, self._plain, self.config.trained_small, self.seed, say):
             scores[peer.name] = peer.scores.astype(np.float32)
             found[peer.name] = {"disk_bytes": peer.disk_bytes, "note": peer.note, "frontier": peer.trained_small}
         np.savez(folder / "peers.npz", **scores)  # type: ignore[arg-type]
