@@ -49,9 +49,9 @@ def fit_private(
 ) -> tuple[History, dict[str, Any]]:
     """Train as `training.fit` does, with differential privacy; give what happened, and what was spent.
 
-    `users`: whose the training rows are, (rows,). `settings.batch` is the mean number of units in a step, a
-    sixteenth of all at most. Noise and samples
-    come from the system's own randomness, whatever the `seed`: who can draw the noise again can take it off.
+    `users`: whose the training rows are, (rows,). `settings.batch` is the mean number of units in a step, a sixteenth of
+    all at most. Noise and samples come from the system's own randomness, whatever the `seed`: who can draw the noise again
+    can take it off.
     """
     units = np.unique(users, return_inverse=True)[1] if private.unit == "user" else np.arange(len(train))
     count = int(units.max()) + 1
@@ -84,7 +84,7 @@ def fit_private(
         for step, chosen in enumerate(sampler):
             cool(optimizer, base, (epoch + step / steps) / settings.epochs)
             index, owner = _drawn(order, starts, np.asarray(chosen, np.int64))
-            optimizer.zero_grad()
+            optimizer.zero_grad(set_to_none=True)
             if len(index):
                 batch = tensors(train.take(index))
                 total += clipped_gradients(model, batch, wanted[index], torch.from_numpy(owner), private.clip)
