@@ -78,8 +78,8 @@ def try_recipes(
         measured = {metric: round(value, 6) for metric, value in valid.items()}
         size = compressed.save(_path(config, folder, name), known(measured, watch.found))
         found[name] = {"size": size, "plan": compressed.plan, "valid": valid}
-        metrics = ", ".join(f"{metric} {value:.4f}" for metric, value in valid.items())
-        say(f"{name}: {size['disk_bytes']:,} bytes, on validation {metrics}")
+        told = ", ".join(f"{metric} {value:.4f}" for metric, value in valid.items())
+        say(f"{name}: {size['disk_bytes']:,} bytes, on validation {told}")
     return found, [str(_path(config, folder, name).relative_to(folder)) for name in config.recipes]
 
 
