@@ -156,8 +156,8 @@ def read_config(path: str | Path) -> RunConfig:
 def _name(given: Any, where: str) -> str:
     """A name of a run, a task or a recipe: a folder is called so."""
     name = str(given)
-    if not re.fullmatch(r"\w[\w .,+=@-]{0,99}", name):
-        raise RecpruneError(f"{where}: {name!r} cannot be the name of a folder: use letters, digits, '-', '_' and '.'")
+    if not re.fullmatch(r"[^/\\.][^/\\]{0,99}", name) or not name.isprintable():
+        raise RecpruneError(f"{where}: {name!r} cannot be the name of a folder: use letters, digits, '-' and '_'")
     return name
 
 
