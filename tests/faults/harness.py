@@ -152,11 +152,15 @@ _TIMES = {"seconds", "scoring", "us", "sha256", "stages", "notes", "report.html"
 
 
 def facts(folder):
-    """What is in a folder, but for times: JSON, arrays, and the SHA-256 of every other file. Nothing hidden counts."""
+    """What is in a folder, but for times and journals: JSON, arrays, the SHA-256 of other files. Nothing hidden counts."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if path.is_dir() or any(part.startswith(".") for part in Path(name).parts) or path.suffix in (".html", ".held"):
+        if (
+            path.is_dir()
+            or any(part.startswith(".") for part in Path(name).parts)
+            or path.suffix in (".html", ".held", ".log")
+        ):
             continue
         if path.suffix == ".json" and path.parent.name not in ("original", "artifact"):
             found[name] = _timeless(json.loads(path.read_text(encoding="utf-8")))
