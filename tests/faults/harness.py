@@ -148,6 +148,7 @@ def _writable(handle):
 # What a command leaves
 
 
+_SKIPPED = (".html", ".held", ".log")  # pages are only written, and a journal holds times
 _TIMES = {"seconds", "scoring", "us", "sha256", "stages", "notes", "report.html"}
 
 
@@ -156,11 +157,7 @@ def facts(folder):
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if (
-            path.is_dir()
-            or any(part.startswith(".") for part in Path(name).parts)
-            or path.suffix in (".html", ".held", ".log")
-        ):
+        if path.is_dir() or any(part.startswith(".") for part in Path(name).parts) or path.suffix in _SKIPPED:
             continue
         if path.suffix == ".json" and path.parent.name not in ("original", "artifact"):
             found[name] = _timeless(json.loads(path.read_text(encoding="utf-8")))
