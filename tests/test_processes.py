@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -49,7 +50,9 @@ def children(pid):
 
 def test_no_worker_outlives_a_parent_that_is_killed(tmp_path):
     (tmp_path / "parent.py").write_text(PARENT, encoding="utf-8")
-    parent = subprocess.Popen([sys.executable, str(tmp_path / "parent.py")], stdout=subprocess.PIPE, text=True)
+    found = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+    given = [sys.executable, str(tmp_path / "parent.py")]
+    parent = subprocess.Popen(given, stdout=subprocess.PIPE, text=True, env=found)
     told = [int(pid) for pid in parent.stdout.readline().split()]
     assert len(told) >= 3
     workers = children(parent.pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ _DEEPEST = 50  # levels
 def read_yaml(path: Path) -> Any:
     """What a YAML file says: mappings, lists, texts, numbers, dates.
 
-    Raises RecpruneError that names the file where it cannot be read, is no YAML, or is larger or deeper than anybody writes:
-    a few lines of it can stand for more than any memory holds.
+    Raises RecpruneError that names the file where it cannot be read, is no YAML, has a key twice, or is larger or deeper
+    than anybody writes: a few lines of it can stand for more than any memory holds.
     """
     import yaml
 
@@ -28,7 +29,10 @@ def read_yaml(path: Path) -> Any:
             content = opened.read(_LIMIT + 1)
         if len(content) > _LIMIT:
             raise RecpruneError(f"{path} is larger than {_LIMIT} bytes, which no YAML of recprune is")
-        given = yaml.load(content.decode("utf-8-sig"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(content.decode("utf-8-sig"))
+        node = loader.get_single_node()
+        _unique(node, path, set())
+        given = None if node is None else loader.construct_document(node)
     except RecpruneError:
         raise
     except OSError as error:
@@ -53,6 +57,21 @@ def is_a(kind: str, value: Any) -> bool:
     if kind == "float":
         return type(value) in (int, float) and abs(value) < _LARGEST
     return type(value).__name__ == kind if kind in ("int", "str", "bool") else True
+
+
+def _unique(node: Any, path: Path, seen: set[int]) -> None:
+    """Refuse a mapping that names a key twice: the first would be lost without a word. `seen`: nodes that were looked at."""
+    if id(node) in seen or not isinstance(getattr(node, "value", None), list):
+        return
+    seen.add(id(node))
+    pairs = [pair for pair in node.value if isinstance(pair, tuple)]
+    keys = Counter((key.tag, key.value) for key, _ in pairs if isinstance(key.value, str) and key.value != "<<")
+    for (_, key), count in keys.items():
+        if count > 1:
+            raise RecpruneError(f"{path} names {key!r} twice in the mapping from line {node.start_mark.line + 1} on")
+    for inner in node.value:
+        for one in inner if isinstance(inner, tuple) else (inner,):
+            _unique(one, path, seen)
 
 
 def _count(value: Any, path: Path, known: dict[int, int], depth: int) -> int:
