@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import multiprocessing
-import shutil
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -23,14 +22,13 @@ from recprune.evaluation import Interval, by_age
 from recprune.pipeline.cache import Stage, digest
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.run import Run
-from recprune.pipeline.subjects import Subject, Units, subject_of
+from recprune.pipeline.subjects import SIDES, Subject, Units, shadow, subject_of
 from recprune.privacy import ATTACKS, infer, leakage, likelihood_ratio, play
 from recprune.privacy.attacks import absence
 
 __all__ = ["audit_task", "stored_audit"]
 
 Array = npt.NDArray[Any]
-SIDES = ("original", "compressed")
 _GUESSED = 20_000  # users whose attributes are guessed
 
 
@@ -57,8 +55,8 @@ def audit_task(
         run.stage(name, stage)
     folder = run.folder / name
     place = folder / "audit"
-    for side in ("original", "artifact"):
-        run.verify(folder / side)
+    for part in SIDES.values():
+        run.verify(folder / part)
     stages = [_stage(run, name, i, rows, users) for i in range(shadows)]
     open_ = [i for i, stage in enumerate(stages) if stage.result() is None]
     _train(run, name, open_, rows, users, min(workers, len(open_)))
@@ -66,7 +64,7 @@ def audit_task(
     task = run.task(name)
     subject = subject_of(task, rows, users, run.config.seed)
     signals, inside = _load(place, stages)
-    shipped = {side: read(folder / part) for side, part in zip(SIDES, ("original", "artifact"), strict=True)}
+    shipped = {side: read(folder / part) for side, part in SIDES.items()}
     target = np.stack([subject.signals(artifact) for artifact in shipped.values()], axis=1)
     units = subject.units
     found = {
@@ -97,8 +95,8 @@ def stored_audit(folder: Path) -> dict[str, Any] | None:
 
 
 def _manifests(folder: Path) -> dict[str, str]:
-    parts = zip(SIDES, ("original", "artifact"), strict=True)
-    return {side: hashlib.sha256((folder / part / "manifest.json").read_bytes()).hexdigest() for side, part in parts}
+    found = {side: (folder / part / "manifest.json").read_bytes() for side, part in SIDES.items()}
+    return {side: hashlib.sha256(content).hexdigest() for side, content in found.items()}
 
 
 # Shadow models
@@ -145,20 +143,12 @@ def _shadow(run: Run, name: str, i: int, rows: int, users: int, subject: Subject
         run.say(name, f"audit: shadow model {i + 1}: {line}")
 
     def work() -> tuple[dict[str, Any], list[str]]:
-        scratch.mkdir(parents=True, exist_ok=True)
         seed = run.config.seed + 1000 + i
         inside = np.random.default_rng(seed).random(len(subject.units.user)) < 0.5
-        task = subject.without(inside, seed)
-        task.train(scratch, say)
-        task.compress(scratch, say)
-        asked = {
-            side: subject.signals(read(scratch / part))
-            for side, part in zip(SIDES, ("original", "artifact"), strict=True)
-        }
+        asked = shadow(subject, inside, seed, scratch, SIDES, say)
         stored = io.BytesIO()
         np.savez(stored, inside=inside, **asked)  # type: ignore[arg-type]
         write_bytes(stage.folder / f"{stage.name}.npz", stored.getvalue())
-        shutil.rmtree(scratch)
         return {"seed": seed}, [f"{stage.name}.npz"]
 
     stage.run(work)

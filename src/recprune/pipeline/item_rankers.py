@@ -49,6 +49,10 @@ class ItemItemRanker:
         say(f"fitting {self.words}")
         return self.load(folder), []
 
+    def repair(self, trained: Callable[[], Any], folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
+        """Fitted again: nothing of those who are to be forgotten is left."""
+        return self.train(folder, judge, say)
+
     def load(self, folder: Path) -> Any:
         """The trained model."""
         raise NotImplementedError
@@ -176,6 +180,10 @@ class AlsRanker:
         factors = self._factors(self.config.width)
         write_bytes(folder / "model.safetensors", save({"item_factors": factors}))
         return self._model(factors), ["model.safetensors"]
+
+    def repair(self, trained: Callable[[], Any], folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
+        """Fitted again: nothing of those who are to be forgotten is left."""
+        return self.train(folder, judge, say)
 
     def load(self, folder: Path) -> Any:
         """The trained model."""

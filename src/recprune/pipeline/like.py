@@ -77,17 +77,25 @@ class LikeTask:
 
         checkpoint = folder / "training.pt"
         trained = train_like(
-            self.data,
-            self.settings,
-            seed=self.seed,
-            progress=lambda r: say(f"epoch {int(r['epoch']) + 1}: loss {r['loss']:.4f}, validation AUC {r['auc']:.4f}"),
-            checkpoint=checkpoint,
+            self.data, self.settings, seed=self.seed, progress=lambda r: say(_epoch(r)), checkpoint=checkpoint
         )
+        found = self._stored(trained, folder)
+        checkpoint.unlink(missing_ok=True)
+        return found
+
+    def repair(self, trained: Callable[[], Any], folder: Path, say: Say) -> Stored:
+        """One epoch more, without those who are to be forgotten."""
+        from recprune.recommenders.like import repair_like
+
+        say("one epoch from the weights that are there")
+        found = repair_like(self.data, self.settings, trained(), seed=self.seed, progress=lambda r: say(_epoch(r)))
+        return self._stored(found, folder)
+
+    def _stored(self, trained: Any, folder: Path) -> Stored:
         from safetensors.torch import save
 
         state = {name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}
         write_bytes(folder / "model.safetensors", save(state))
-        checkpoint.unlink(missing_ok=True)
         size = write(pack(adapter_for(trained.model).read(trained.model), Recipe()), folder / "original")
         history = trained.history.epochs
         found = {
@@ -267,6 +275,10 @@ class LikeTask:
         blocks = "ids, attributes and statistics" if self.config.statistics else "ids and attributes"
         name = {"dcn": "DCN-v2", "deepfm": "DeepFM"}[self.settings.model]
         return f"{name} over {blocks}, {sizes.width} wide, ids read {sizes.min_readings} times or more"
+
+
+def _epoch(record: Mapping[str, float]) -> str:
+    return f"epoch {int(record['epoch']) + 1}: loss {record['loss']:.4f}, validation AUC {record['auc']:.4f}"
 
 
 def _title(frame: pl.DataFrame, row: int) -> dict[str, Any]:

@@ -79,7 +79,13 @@ class NextItemTask:
 
     def train(self, folder: Path, say: Say) -> Stored:
         """Train the model; write its artifact (an empty recipe)."""
-        model, files = self.ranker.train(folder, self._valid, say)
+        return self._stored(folder, *self.ranker.train(folder, self._valid, say))
+
+    def repair(self, trained: Callable[[], Any], folder: Path, say: Say) -> Stored:
+        """A model without those who are to be forgotten: fitted again, or one epoch more where it learns by gradients."""
+        return self._stored(folder, *self.ranker.repair(trained, folder, self._valid, say))
+
+    def _stored(self, folder: Path, model: Any, files: list[str]) -> Stored:
         artifact = pack(adapter_for(model).read(model), Recipe())
         size = write(artifact, folder / "original")
         valid = self._judge(self.lists(artifact, "valid"), "valid")

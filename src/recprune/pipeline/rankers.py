@@ -48,6 +48,9 @@ class Ranker(Protocol):
     def train(self, folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
         """The model, and the names of the files that it was written to."""
 
+    def repair(self, trained: Callable[[], Any], folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
+        """As `train`, from the model that was `trained` on this data and users more, who are to be forgotten."""
+
     def load(self, folder: Path) -> Any:
         """The trained model."""
 
@@ -128,6 +131,17 @@ class NeuralRanker:
         checkpoint.unlink(missing_ok=True)
         return model, ["model.safetensors"]
 
+    def repair(self, trained: Callable[[], Any], folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
+        """One epoch more, without those who are to be forgotten."""
+        from safetensors.torch import save
+
+        say("one epoch from the weights that are there")
+        model = self._fresh(self.config.width)
+        model.inherit(trained())
+        model = self._fitted(model, judge, say, epochs=1)
+        write_bytes(folder / "model.safetensors", save(model.state_dict()))
+        return model, ["model.safetensors"]
+
     def load(self, folder: Path) -> Any:
         """The trained model."""
         from safetensors.torch import load
@@ -186,9 +200,12 @@ class NeuralRanker:
         return make(items, shares_of(self.data.user_items), width=width)
 
     def _trained(self, width: int, judge: JudgeLists, say: Say, checkpoint: Path | None = None) -> Any:
+        return self._fitted(self._fresh(width), judge, say, checkpoint=checkpoint)
+
+    def _fitted(self, model: Any, judge: JudgeLists, say: Say, **settings: Any) -> Any:
         from recprune.recommenders.next_item import train_next_item
 
-        model, histories = self._fresh(width), self._histories("valid")
+        histories = self._histories("valid")
         train_next_item(
             model,
             self.data,
@@ -197,7 +214,7 @@ class NeuralRanker:
             progress=lambda r: say(
                 f"epoch {int(r['epoch']) + 1}: loss {r['loss']:.4f}, validation NDCG@10 {r['ndcg@10']:.4f}"
             ),
-            checkpoint=checkpoint,
+            **settings,
         )
         return model.eval()
 

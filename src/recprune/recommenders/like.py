@@ -29,6 +29,7 @@ __all__ = [
     "Trained",
     "features_for",
     "like_data",
+    "repair_like",
     "soft_targets",
     "train_like",
 ]
@@ -150,9 +151,39 @@ def train_like(
     checkpoint: Path | None = None,
 ) -> Trained:
     """Fit features on the training rows, and a model on them, stopped by the validation rows."""
+    return _trained(data, settings, None, seed, progress, checkpoint)
+
+
+def repair_like(
+    data: LikeData,
+    settings: LikeSettings,
+    older: TableModel,
+    *,
+    epochs: int = 1,
+    seed: int = 0,
+    progress: Callable[[dict[str, float]], None] | None = None,
+) -> Trained:
+    """A model for `data` from one that was trained on this data and more, which is to be forgotten: a short training.
+
+    Features are fitted anew; ids take their rows with them (`TableModel.inherit`).
+    """
+    short = replace(settings, training=replace(settings.training, epochs=epochs))
+    return _trained(data, short, older, seed, progress, None)
+
+
+def _trained(
+    data: LikeData,
+    settings: LikeSettings,
+    older: TableModel | None,
+    seed: int,
+    progress: Callable[[dict[str, float]], None] | None,
+    checkpoint: Path | None,
+) -> Trained:
     features, train = Features.fit(data.train, data.implicit, settings.features)
     torch.manual_seed(seed)
     model = MODELS[settings.model](features, settings.sizes)
+    if older is not None:
+        model.inherit(older)
     history = fit(
         model,
         train,
