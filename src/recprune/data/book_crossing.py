@@ -20,7 +20,7 @@ from recprune.data.places import split_locations
 from recprune.data.records import read_records
 from recprune.errors import RecpruneError
 
-__all__ = ["book_crossing", "drop_parsed"]
+__all__ = ["book_crossing", "drop_parsed", "user_files"]
 
 _RATINGS, _BOOKS, _USERS = "BX-Book-Ratings.csv", "BX-Books.csv", "BX-Users.csv"
 _SOURCE = Source(
@@ -66,6 +66,11 @@ def book_crossing(path: str | Path | None = None, forgotten: Forgotten = NOBODY)
     log = forgotten.without((_load(whole) if forgotten else None) or _checked(contents, digests))
     _save(log, folder)
     return log
+
+
+def user_files() -> list[Path]:
+    """The files of the cache, as they were fetched, that name users."""
+    return [cache_folder() / _SOURCE.name / name for name in (_RATINGS, _USERS)]
 
 
 def drop_parsed(forgotten: Forgotten) -> None:

@@ -11,7 +11,7 @@ from recprune.data.log import Log
 from recprune.data.records import read_table
 from recprune.errors import RecpruneError, unknown
 
-__all__ = ["read_file", "read_log"]
+__all__ = ["read_file", "read_log", "user_files"]
 
 _DIALECT = ("separator", "quote", "encoding")
 _LISTS = ("user_attributes", "item_attributes", "integers", "numbers")
@@ -65,6 +65,13 @@ def read_log(config: str | Path | Mapping[str, Any]) -> Log:
     return log_from_frame(
         read_file(file, given), where=given["file"], name=given.get("name", file.stem), **columns, **tables
     )
+
+
+def user_files(path: Path) -> list[Path]:
+    """The files that name users, of the log that a YAML describes."""
+    folder, given = _read_yaml(path)
+    tables = [given, *([given["users"]] if "users" in given else [])]
+    return [folder / str(table["file"]) for table in tables]
 
 
 def _read_yaml(path: Path) -> tuple[Path, dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import multiprocessing
@@ -22,7 +21,7 @@ from recprune.evaluation import Interval, by_age
 from recprune.pipeline.cache import Stage, digest
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.run import Run
-from recprune.pipeline.subjects import SIDES, Subject, Units, shadow, subject_of
+from recprune.pipeline.subjects import SIDES, Subject, Units, manifests, shadow, subject_of
 from recprune.privacy import ATTACKS, infer, leakage, likelihood_ratio, play
 from recprune.privacy.attacks import absence
 
@@ -71,7 +70,7 @@ def audit_task(
         "task": name,
         "question": run.config.tasks[name].question,
         "shadows": shadows,
-        "manifests": _manifests(folder),
+        "manifests": manifests(folder),
         "membership": {
             kind: _membership(units, of, signals, inside, target if _comparable(task, kind) else None)
             for kind, of in (("interactions", ~units.of_users), ("users", units.of_users))
@@ -89,14 +88,9 @@ def stored_audit(folder: Path) -> dict[str, Any] | None:
     """What was found by an audit of the very artifacts that lie in a task's folder; None where there is none."""
     try:
         found: dict[str, Any] = json.loads((folder / "audit" / "audit.json").read_text(encoding="utf-8"))
-        return found if found["manifests"] == _manifests(folder) else None
+        return found if found["manifests"] == manifests(folder) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _manifests(folder: Path) -> dict[str, str]:
-    found = {side: (folder / part / "manifest.json").read_bytes() for side, part in SIDES.items()}
-    return {side: hashlib.sha256(content).hexdigest() for side, content in found.items()}
 
 
 # Shadow models

@@ -35,6 +35,7 @@ class ItemItemRanker:
     """A model of how often items were read together: fitted again rather than stored."""
 
     name: ClassVar[str]
+    learns: ClassVar[bool] = False
     config: NextItemConfig
     data: Any
     seed: int
@@ -162,6 +163,7 @@ class ItemKnnRanker(StoredRanker):
 class AlsRanker:
     """Alternating least squares by `implicit`; the factors of items are stored, and those of users are not."""
 
+    learns: ClassVar[bool] = False
     config: NextItemConfig
     data: Any
     seed: int

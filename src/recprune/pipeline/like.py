@@ -26,7 +26,7 @@ from recprune.evaluation import (
 )
 from recprune.judge import RowJudge
 from recprune.pipeline.config import LikeConfig
-from recprune.pipeline.shared import Say, Stored, judge_all, nouns, plan_recipes, try_recipes
+from recprune.pipeline.shared import REPAIRED, Say, Stored, judge_all, nouns, plan_recipes, try_recipes
 from recprune.pipeline.timing import side_by_side
 from recprune.pruning.analyze import analyze
 from recprune.pruning.compress import pack
@@ -87,9 +87,10 @@ class LikeTask:
         """One epoch more, without those who are to be forgotten."""
         from recprune.recommenders.like import repair_like
 
-        say("one epoch from the weights that are there")
+        say(REPAIRED)
         found = repair_like(self.data, self.settings, trained(), seed=self.seed, progress=lambda r: say(_epoch(r)))
-        return self._stored(found, folder)
+        result, files = self._stored(found, folder)
+        return {**result, "original": f"{result['original']}, {REPAIRED}", "repaired": REPAIRED}, files
 
     def _stored(self, trained: Any, folder: Path) -> Stored:
         from safetensors.torch import save

@@ -27,7 +27,7 @@ from recprune.evaluation import (
 from recprune.judge import ListJudge
 from recprune.pipeline.config import NextItemConfig
 from recprune.pipeline.rankers import VALID, Ranker, ranker_for
-from recprune.pipeline.shared import Say, Stored, judge_all, nouns, plan_recipes, try_recipes
+from recprune.pipeline.shared import REPAIRED, Say, Stored, judge_all, nouns, plan_recipes, try_recipes
 from recprune.pipeline.timing import side_by_side
 from recprune.pruning.compress import pack
 from recprune.pruning.recipe import Recipe
@@ -83,7 +83,10 @@ class NextItemTask:
 
     def repair(self, trained: Callable[[], Any], folder: Path, say: Say) -> Stored:
         """A model without those who are to be forgotten: fitted again, or one epoch more where it learns by gradients."""
-        return self._stored(folder, *self.ranker.repair(trained, folder, self._valid, say))
+        found, files = self._stored(folder, *self.ranker.repair(trained, folder, self._valid, say))
+        if not self.ranker.learns:
+            return found, files
+        return {**found, "original": f"{found['original']}, {REPAIRED}", "repaired": REPAIRED}, files
 
     def _stored(self, folder: Path, model: Any, files: list[str]) -> Stored:
         artifact = pack(adapter_for(model).read(model), Recipe())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.pipeline.config import NextItemConfig
 from recprune.pipeline.item_rankers import AlsRanker, EaseRanker, ItemKnnRanker, SparseEaseRanker
-from recprune.pipeline.shared import Say
+from recprune.pipeline.shared import REPAIRED, Say
 from recprune.pruning.analyze import analyze
 from recprune.pruning.compress import compress
 from recprune.pruning.measure import Probe
@@ -35,11 +35,14 @@ Array = npt.NDArray[Any]
 JudgeLists = Callable[[Array], float]
 JudgeArtifact = Callable[[Artifact], float]
 _K = 20
+_GENTLE = 2e-4  # the rate of a repair: lower than in training, whose first steps undo much
 VALID = 5000  # users that choices on validation are judged on: for these the first few thousand are enough
 
 
 class Ranker(Protocol):
-    """What trains a model of a task of kind `next_item`."""
+    """What trains a model of a task of kind `next_item`. `learns`: whether by gradients, from weights that are there."""
+
+    learns: ClassVar[bool]
 
     @property
     def words(self) -> str:
@@ -105,6 +108,7 @@ class TitleRanker(EaseRanker):
 class NeuralRanker:
     """The two-tower model or SASRec: trained on the histories, stopped by validation, stored."""
 
+    learns: ClassVar[bool] = True
     config: NextItemConfig
     data: Any
     seed: int
@@ -135,10 +139,10 @@ class NeuralRanker:
         """One epoch more, without those who are to be forgotten."""
         from safetensors.torch import save
 
-        say("one epoch from the weights that are there")
+        say(REPAIRED)
         model = self._fresh(self.config.width)
         model.inherit(trained())
-        model = self._fitted(model, judge, say, epochs=1)
+        model = self._fitted(model, judge, say, epochs=1, rate=_GENTLE)
         write_bytes(folder / "model.safetensors", save(model.state_dict()))
         return model, ["model.safetensors"]
 

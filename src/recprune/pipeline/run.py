@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import recprune
-from recprune.data import Forgotten, Log, book_crossing, movielens_100k, read_log
-from recprune.data.forgotten import NOBODY
+from recprune.data import Forgotten
 from recprune.errors import RecpruneError, unknown
 from recprune.evaluation import Gate, advantage, write_summary
 from recprune.judge import Judge
 from recprune.pipeline.cache import Stage, digest
 from recprune.pipeline.config import LIKE_TREES, LikeConfig, NextItemConfig, RunConfig, TaskConfig
+from recprune.pipeline.logs import load_log
 from recprune.pipeline.shared import Say, Stored
 from recprune.trust import sign_artifact, verify_artifact
 
-__all__ = ["FORGOTTEN", "STAGES", "Run", "Task", "load_log", "machine", "versions"]
+__all__ = ["FORGOTTEN", "STAGES", "Run", "Task", "machine", "versions"]
 
 FORGOTTEN = "forgotten.json"  # the list of users who are left out of a run, in its folder
 STAGES = ("train", "peers", "analyze", "compress", "evaluate")
@@ -88,18 +88,6 @@ class Task(Protocol):
         """Judge on test."""
 
 
-def load_log(data: str, folder: Path = Path(), forgotten: Forgotten = NOBODY) -> Log:
-    """The log that a configuration names, without the users who are to be forgotten."""
-    if data == "book_crossing":
-        return book_crossing(forgotten=forgotten)
-    if data == "movielens_100k":
-        return forgotten.without(movielens_100k())
-    path = folder / data
-    if not path.exists():
-        raise RecpruneError(f"data {data!r} is none of book_crossing, movielens_100k, nor the YAML of a log at {path}")
-    return forgotten.without(read_log(path))
-
-
 class Run:
     """The stages of a configuration under `runs/<name>/`, each done once.
 
@@ -151,6 +139,10 @@ class Run:
         self.say(name, f"{stage}: " + ("as before" if found.cached else f"done in {found.seconds:.0f} s"))
         return result
 
+    def done(self, name: str, stage: str) -> bool:
+        """Whether the result of a stage of a task is there, and what went into it is the same."""
+        return self._stage(name, stage).result() is not None
+
     def verify(self, path: Path) -> None:
         """Refuse an artifact without the signature that the configuration requires; other files are none of its business."""
         if self.config.require_signature and path.is_dir():
@@ -189,7 +181,7 @@ class Run:
 
     def _together(self) -> None:
         """Tasks that are not done yet, side by side: each in a process of its own, as far as there are cores."""
-        open_ = [n for n in self.config.tasks if any(self._stage(n, stage).result() is None for stage in STAGES)]
+        open_ = [n for n in self.config.tasks if not all(self.done(n, stage) for stage in STAGES)]
         workers = min(len(open_), os.cpu_count() or 1)
         if workers < 2:
             return
@@ -265,10 +257,11 @@ class Run:
 
     def _summary(self, name: str) -> dict[str, Any]:
         from recprune.pipeline.audit import stored_audit
+        from recprune.pipeline.forget import stored_evidence
 
         config = self._config(name)
         found = {stage: self.stage(name, stage) for stage in STAGES}
-        audit = stored_audit(self.folder / name)
+        audit, shown = stored_audit(self.folder / name), stored_evidence(self.folder / name)
         recipe, shipped = config.recipes[config.ship], found["compress"][config.ship]
         original, compressed = found["train"]["size"], shipped["size"]
         frontier = _frontier(config, found)
@@ -310,6 +303,7 @@ class Run:
             "readers": found["evaluate"]["readers"],
             "notes": found["evaluate"]["notes"],
             **({"privacy": audit} if audit else {}),
+            **({"forgetting": shown} if shown else {}),
         }
 
 

@@ -17,8 +17,10 @@ from recprune.evaluation import ListTruth, RowTruth, Slice, compare, differences
 from recprune.pipeline.config import TaskConfig
 from recprune.pruning.compress import apply
 
-__all__ = ["Say", "Stored", "judge_all", "nouns", "plan_recipes", "try_recipes"]
+__all__ = ["REPAIRED", "Say", "Stored", "judge_all", "nouns", "plan_recipes", "try_recipes"]
 
+REPAIRED = "one epoch more without forgotten users"
+"""How a model that learns by gradients was repaired."""
 Say = Callable[[str], None]
 Stored = tuple[dict[str, Any], list[str]]
 """What a stage gives: its result as JSON, and the names of the files it wrote."""

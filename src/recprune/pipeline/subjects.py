@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ __all__ = [
     "NextItemSubject",
     "Subject",
     "Units",
+    "manifests",
     "shadow",
     "subject_of",
     "witnessed",
@@ -112,6 +114,11 @@ def shadow(
     found = {side: subject.signals(read(place / SIDES[side])) for side in sides}
     shutil.rmtree(place)
     return found
+
+
+def manifests(folder: Path, sides: Iterable[str] = SIDES) -> dict[str, str]:
+    """The SHA-256 of the manifest of each artifact in a task's folder: by it what was found is known to be of these."""
+    return {side: hashlib.sha256((folder / SIDES[side] / "manifest.json").read_bytes()).hexdigest() for side in sides}
 
 
 def _subject(task: Any, draw: Callable[[Interactions], _Pool]) -> Subject:

@@ -34,6 +34,7 @@ __all__ = [
     "train_like",
 ]
 
+_GENTLE = 0.1  # of the rates of training, in a repair
 MODELS: dict[str, type[Dcn] | type[DeepFm]] = {"dcn": Dcn, "deepfm": DeepFm}
 """The models by name."""
 
@@ -165,9 +166,11 @@ def repair_like(
 ) -> Trained:
     """A model for `data` from one that was trained on this data and more, which is to be forgotten: a short training.
 
-    Features are fitted anew; ids take their rows with them (`TableModel.inherit`).
+    Features are fitted anew; ids take their rows with them (`TableModel.inherit`). Rates are lower than in training: at
+    full ones the first epoch undoes more than one can win back.
     """
-    short = replace(settings, training=replace(settings.training, epochs=epochs))
+    rates = {name: _GENTLE * getattr(settings.training, name) for name in ("rate", "row_rate", "bias_rate")}
+    short = replace(settings, training=replace(settings.training, epochs=epochs, **rates))
     return _trained(data, short, older, seed, progress, None)
 
 
