@@ -58,13 +58,10 @@ def forget(
     for part in found["kept"]:
         console.print(f"left alone, none of recprune's: {folder / part}", soft_wrap=True)
     if failed:
-        console.print(
-            "[red]still told apart:[/red] delete the folder of the task and run again: it is trained from scratch",
-            soft_wrap=True,
-        )
-    console.print(
-        f"still in {', '.join(found['files'])}: not recprune's to change; delete there what is to go", soft_wrap=True
-    )
+        line = "delete the folder of the task, and `recprune run` trains it from scratch, without the user"
+        console.print(f"[red]still told apart:[/red] {line}", soft_wrap=True)
+    for file in found["files"]:
+        console.print(f"still in {file}, which is not recprune's to change: delete the user there", soft_wrap=True)
     if found["forgotten"]:
         many = f"{found['forgotten']} user" + ("s" if found["forgotten"] > 1 else "")
         done = "; ".join(f"{name}: {task['how']}" for name, task in found["tasks"].items()) or "nothing was trained yet"

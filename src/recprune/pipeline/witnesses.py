@@ -95,8 +95,11 @@ def _place(score: float, never: Array) -> dict[str, float]:
     """Where a score lies among those of users never seen: standard deviations above what models say that never saw the
     user, the share of the others that is lower, and the share that is as far out to either side."""
     never = never[~np.isnan(never)]
-    further = (1 + int((np.abs(never) >= abs(score)).sum())) / (1 + len(never))
-    return {"deviations": score, "above": float((never < score).mean()), "further": further}
+    return {
+        "deviations": score,
+        "above": float((never < score).mean()),
+        "further": float((np.abs(never) >= abs(score)).mean()),
+    }
 
 
 def _lost(before: Any, after: Any) -> Array:

@@ -17,7 +17,7 @@ Evidence = Mapping[str, Any]
 _SURE = 0.05  # of users never seen lie as far out: below that a user is told apart
 _SIDES = ("original", "compressed")
 _HEAD = ("user", "model", "before", "as far out", "after", "as far out")
-_CAPTION = "standard deviations above what models say that never saw the user; and the share of users never seen who lie as far out"
+_CAPTION = "standard deviations above what models say that never saw the user; and of users never seen, how many lie as far out"
 
 
 def told_apart(evidence: Evidence) -> bool:
@@ -59,9 +59,9 @@ def _rows(evidence: Evidence) -> Iterator[tuple[str, ...]]:
 def _how(evidence: Evidence) -> str:
     beside = max((entry.get("beside", 0) for entry in evidence["users"]), default=0)
     return (
-        f"{evidence['models']} models were trained without the forgotten users, and each with some of {count(beside)} others who "
-        f"did about as much. A user is told apart where fewer than {100 * _SURE:.0f} % of those whom a model never saw lie as far "
-        "out; one in twenty who were never seen does so by chance."
+        f"{evidence['models']} models were trained without the forgotten users, and each with some of {count(beside)} "
+        "others who did about as much. A user is told apart where fewer than 5 % of those whom a model never saw lie as "
+        "far out; one in twenty of these does so by chance."
     )
 
 
@@ -72,11 +72,8 @@ def forgetting(task: Mapping[str, Any]) -> str:
     evidence = task["forgetting"]
     html = "".join(f"<p>{'<b>▼</b> ' if bad else ''}{esc(line)}</p>" for bad, line in findings(evidence))
     head = tuple(cell.capitalize() for cell in _HEAD)
-    return (
-        html
-        + html_table(_CAPTION.capitalize(), head, _rows(evidence), (2, 3, 4, 5))
-        + f'<p class="note">{_how(evidence)}</p>'
-    )
+    table = html_table(_CAPTION.capitalize(), head, _rows(evidence), (2, 3, 4, 5))
+    return html + table + f'<p class="note">{_how(evidence)}</p>'
 
 
 def forgetting_table(evidence: Evidence) -> Group:
