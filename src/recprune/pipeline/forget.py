@@ -101,13 +101,8 @@ def _check(run: Run, users: Sequence[str], key: str | Path) -> None:
 def _open(run: Run, place: Path, users: Sequence[str]) -> None:
     """A folder to work in: that of the same users, where they were begun to be forgotten, else a new one."""
     begun = _list(place, run)
-    if begun.salt != run.forgotten.salt and run.forgotten:
-        begun = Forgotten()
-    if (
-        not begun
-        or begun.hashes != run.forgotten.hashes | begun.adding(users).hashes
-        or not all(u in begun for u in users)
-    ):
+    same = not run.forgotten or begun.salt == run.forgotten.salt
+    if not begun or not same or begun != replace(begun, hashes=run.forgotten.hashes).adding(users):
         shutil.rmtree(place, ignore_errors=True)
         write_bytes(place / run.config.name / FORGOTTEN, run.forgotten.adding(users).content)
 
@@ -139,13 +134,11 @@ def _prepare(run: Run, new: Run, place: Path, found: dict[str, Any]) -> None:
     entries = [path for path in run.folder.iterdir() if path.name not in (_PLACE, FORGOTTEN)]
     ours = [path.name for path in entries if _is_ours(path, run)]
     gone = [name for name in ours if not (new.folder / name).exists()]
-    removed = [name for name in gone if name in run.config.tasks or name not in _OURS]
-    for name in new.config.tasks:
-        inside = [part for part in ("search", "audit") if (run.folder / name / part).exists()]
-        removed += [f"{name}/{part}" for part in inside]
-    kept = sorted(path.name for path in entries if path.name not in ours)
-    removed = sorted(part for part in removed if not part.startswith("."))
-    said = {**found, "removed": removed, "kept": kept, "files": _files(run)}
+    removed = [name for name in gone if name not in _OURS and not name.startswith(".")]
+    for part in ("search", "audit"):
+        removed += [f"{name}/{part}" for name in found["tasks"] if (run.folder / name / part).exists()]
+    kept = [path.name for path in entries if path.name not in ours]
+    said = {**found, "removed": sorted(removed), "kept": sorted(kept), "files": _files(run)}
     write_bytes(place / _GONE, json.dumps({"gone": gone, "found": said}, allow_nan=False).encode())
 
 

@@ -95,11 +95,8 @@ def _place(score: float, never: Array) -> dict[str, float]:
     """Where a score lies among those of users never seen: standard deviations above what models say that never saw the
     user, the share of the others that is lower, and the share that is as far out to either side."""
     never = never[~np.isnan(never)]
-    return {
-        "deviations": score,
-        "above": float((never < score).mean()),
-        "further": float((np.abs(never) >= abs(score)).mean()),
-    }
+    lower, further = (never < score).mean(), (np.abs(never) >= abs(score)).mean()
+    return {"deviations": score, "above": float(lower), "further": float(further)}
 
 
 def _lost(before: Any, after: Any) -> Array:

@@ -17,7 +17,10 @@ Evidence = Mapping[str, Any]
 _SURE = 0.05  # of users never seen lie as far out: below that a user is told apart
 _SIDES = ("original", "compressed")
 _HEAD = ("user", "model", "before", "as far out", "after", "as far out")
-_CAPTION = "standard deviations above what models say that never saw the user; and of users never seen, how many lie as far out"
+_CAPTION = (
+    "standard deviations above what models say that never saw the user, "
+    "and the share of users never seen who lie as far out"
+)
 
 
 def told_apart(evidence: Evidence) -> bool:
