@@ -90,7 +90,9 @@ def _check(run: Run, users: Sequence[str], key: str | Path) -> None:
     known = set(pl.concat([log.interactions["user"], log.users["user"]]).cast(pl.String).to_list())
     for user in users:
         if user not in known:
-            raise RecpruneError(f"user {user!r} is not in the log {log.name}, and was not forgotten by this run")
+            raise RecpruneError(
+                f"user {user!r} is not in the log {log.name}; forget users before they are deleted there"
+            )
     signed = next((path for name in run.config.tasks for path in (run.folder / name).rglob(SIGNATURE)), None)
     if signed and not (key or run.config.sign):
         raise RecpruneError(

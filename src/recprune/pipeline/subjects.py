@@ -38,6 +38,7 @@ Array = npt.NDArray[Any]
 T = TypeVar("T", LikeTask, NextItemTask)
 SIDES = {"original": "original", "compressed": "artifact"}
 """The models of a task that are attacked, and the artifact of each."""
+_FEWEST = 10  # users whom one who is forgotten is compared with
 _LEAST = 3  # training interactions of a user who is audited
 _ROWS = 20  # interactions of a user that are asked for
 _BLOCK = 256
@@ -87,7 +88,7 @@ def witnessed(
     """The subject of a task with these `users` alone, and beside each at most `others` who did about as much.
 
     Gives for each user the units: first the user's, then those of the others; none for one of whom nothing was trained on.
-    Items that are `lost` are not asked for. Raises RecpruneError where nothing was trained on of any.
+    Items that are `lost` are not asked for. Raises RecpruneError where there are too few others.
     """
     groups: list[npt.NDArray[np.int64]] = []
 
@@ -144,11 +145,13 @@ def _beside(
     row_of = {name: row for row, name in enumerate(asked.users[first].tolist())}
     mine = [row_of.get(user, -1) for user in users]
     trained = [row for row in mine if row >= 0 and count[row]]
-    if not trained:
-        raise RecpruneError("nothing of these users was trained on")
     free = np.setdiff1d(np.flatnonzero(count), trained)
+    if not trained:
+        return [np.zeros(0, dtype=np.int64) for _ in users], names[:0]
+    if len(free) < _FEWEST:
+        raise RecpruneError(f"a comparison needs {_FEWEST} other users in training, and there are {len(free)}")
     # So few that models without them are like the one that is shipped.
-    most = max(1, min(others, len(free) // (10 * len(trained))))
+    most = max(_FEWEST, min(others, len(free) // (10 * len(trained))))
     luck = np.random.default_rng(seed).random(len(free))
     near = {row: free[np.lexsort((luck, np.abs(np.log(count[free]) - np.log(count[row]))))[:most]] for row in trained}
     chosen = np.unique(np.concatenate([np.array(trained), *near.values()]))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["forgetting", "forgetting_table", "told_apart"]
 
 Evidence = Mapping[str, Any]
-_SURE = 0.05  # of users never seen lie as far out: below that a user is told apart
+_SURE = 0.01  # of users never seen lie as far out: below that a user is told apart
 _SIDES = ("original", "compressed")
 _HEAD = ("user", "model", "before", "as far out", "after", "as far out")
 _CAPTION = (
@@ -63,8 +63,8 @@ def _how(evidence: Evidence) -> str:
     beside = max((entry.get("beside", 0) for entry in evidence["users"]), default=0)
     return (
         f"{evidence['models']} models were trained without the forgotten users, and each with some of {count(beside)} "
-        "others who did about as much. A user is told apart where fewer than 5 % of those whom a model never saw lie as "
-        "far out; one in twenty of these does so by chance."
+        "others who did about as much. A user is told apart where fewer than 1 % of those whom a model never saw lie as "
+        "far out; one in a hundred of these does so by chance."
     )
 
 
