@@ -55,7 +55,7 @@ def forget(run: Run, users: Sequence[str], *, models: int = 4, key: str | Path =
     fresh = list(dict.fromkeys(user for user in users if user not in run.forgotten))
     if not fresh:
         shutil.rmtree(place, ignore_errors=True)
-        return {"forgotten": 0, "tasks": {}, "removed": [], "kept": [], "files": _files(run)}
+        return {"forgotten": 0, "tasks": {}, "removed": [], "kept": [], "files": []}
     _check(run, fresh, key)
     _open(run, place, fresh)
     new = Run(replace(run.config, sign=str(Path(key).resolve()) if key else run.config.sign), place, run.say)
