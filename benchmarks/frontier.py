@@ -1,6 +1,7 @@
 """Every method alone, what a search finds, and the peers, at 10 to 300 times fewer bytes.
 
-    python benchmarks/frontier.py [TASK ...]      writes benchmarks/results/frontier.json
+    python benchmarks/frontier.py [TASK ...]            writes benchmarks/results/frontier.json
+    python benchmarks/frontier.py --combined [TASK ...]  what combines methods anew, all else as it stands there
 
 Bytes are of whole artifacts, vocabularies counted; ids are hashed alike for all. For each method and ratio the best setting
 that fits is chosen on validation and judged on test once, paired and over the seeds. Peers that were scored on test only
@@ -176,8 +177,8 @@ class Bench:
         self.task = self.run.task(task)
         self.judges = {part: self.task.judge(part) for part in ("valid", "test")}
 
-    def points(self) -> None:
-        """Make every point that is not there yet."""
+    def points(self, combined: bool) -> None:
+        """Make every point that is not there yet. `combined`: only of methods that combine others."""
         self._kept("original", "original", lambda: self._answers(read(self.place / "original"), self.original_bytes))
         self._search()
         model = self.task.model(self.place)
@@ -198,7 +199,11 @@ class Bench:
         if context.calibration is not None:
             for ratio in RATIOS:
                 recipe("fit_bytes", f"{ratio}x", [{"fit_bytes": {"bytes": self.original_bytes // ratio}}], 7)
-        if self.seed != SEEDS[self.name][0]:
+        if self.name == "like-ids":
+            for method, recipes in (("grid", grid()), ("random recipes", at_random(space_of(snapshot)))):
+                for i, given in enumerate(recipes):
+                    recipe(method, f"{i}", given.to_json()["steps"], given.fingerprint)
+        if combined or self.seed != SEEDS[self.name][0]:
             return  # what stands far behind is told apart from the rest by one seed
         if hashed:
             alone = alone_like(any(name.startswith("statistics.") for name in snapshot.weights))
@@ -208,10 +213,6 @@ class Bench:
         for method, settings in alone.items():
             for setting, steps in settings.items():
                 recipe(method, setting, steps)
-        if self.name == "like-ids":
-            for method, recipes in (("grid", grid()), ("random recipes", at_random(space_of(snapshot)))):
-                for i, given in enumerate(recipes):
-                    recipe(method, f"{i}", given.to_json()["steps"], given.fingerprint)
         for method, setting, artifact in frontier_peers.after_training(self.task, snapshot):
             self._kept(f"peer: {method}", setting, lambda artifact=artifact: self._saved(*artifact()))
         for method, setting, make in frontier_peers.from_scratch(self.task, self.seed):
@@ -260,11 +261,13 @@ class Bench:
         name = "".join(c if c.isalnum() or c in ".-" else "_" for c in f"{method}--{setting}")
         return self.folder / f"{name}.npz"
 
-    def stored(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    def stored(self, combined: bool) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         """All points made so far, those of the cached peers too."""
         for path in sorted(self.folder.glob("*.npz")):
             with np.load(path) as found:
                 yield str(found["method"]), str(found["setting"]), {k: found[k] for k in found.files}
+        if combined:
+            return
         peers = self.run.stage(self.name, "peers")
         with np.load(self.place / "peers.npz") as found:
             for name, of in peers.items():
@@ -278,17 +281,17 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def work(task: str, seed: int) -> None:
+def work(task: str, seed: int, combined: bool) -> None:
     """One task and seed, in a process of its own."""
-    Bench(task, seed).points()
+    Bench(task, seed).points(combined)
 
 
-def judged(task: str) -> Json:
+def judged(task: str, combined: bool) -> Json:
     """For each method and ratio the best that fits, chosen on validation, judged on test over the seeds."""
     benches = [Bench(task, seed) for seed in SEEDS[task]]
     made: dict[tuple[str, str], dict[int, Mapping[str, Any]]] = {}
     for bench in benches:
-        for method, setting, found in bench.stored():
+        for method, setting, found in bench.stored(combined):
             made.setdefault((method, setting), {})[bench.seed] = found
     base = made.pop(("original", "original"))
     metric = benches[0].task.metric
@@ -341,15 +344,25 @@ def judged(task: str) -> Json:
     }
 
 
+def _merged(before: list[Json], combined: list[Json]) -> list[Json]:
+    rows = [row for row in before if row["kind"] != "combined"] + combined
+    return sorted(rows, key=lambda row: row["ratio"])
+
+
 def main() -> None:
-    tasks = sys.argv[1:] or list(SEEDS)
-    jobs = [(task, seed) for task in tasks for seed in SEEDS[task]]
+    combined = "--combined" in sys.argv
+    tasks = [task for task in sys.argv[1:] if task in SEEDS] or list(SEEDS)
+    jobs = [(task, seed, combined) for task in tasks for seed in SEEDS[task]]
     with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
         for job in [pool.submit(work, *job) for job in jobs]:
             job.result()
     out = ROOT / "results" / "frontier.json"
     found = json.loads(out.read_text(encoding="utf-8"))["tasks"] if out.exists() else {}
-    found |= {task: judged(task) for task in tasks}
+    for task in tasks:
+        new = judged(task, combined)
+        if combined:
+            new["rows"] = _merged(found[task]["rows"], [row for row in new["rows"] if row["kind"] == "combined"])
+        found[task] = new
     ordered = {task: found[task] for task in SEEDS if task in found}
     result = {"format": 1, "machine": machine(), "versions": versions(), "tasks": ordered}
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

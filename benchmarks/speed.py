@@ -83,10 +83,11 @@ def ratio(work: str, ours: Callable[[], Any], peer: Callable[[], Any], repeats: 
             took[side, i] = (time.perf_counter_ns() - start) / 1000
     ours_us, peer_us = np.median(took, axis=1)
     low, high = np.percentile(took[1] / took[0], (5, 95))
+    ours_p95, peer_p95 = np.percentile(took, 95, axis=1)
     return {
         "work": work, "ours": "compressed artifact", "peer": "original artifact", "value": float(ours_us),
         "peer_value": float(peer_us), "unit": "us, median", "ratio": float(peer_us / ours_us), "low": float(low),
-        "high": float(high),
+        "high": float(high), "p95": float(ours_p95), "peer_p95": float(peer_p95),
     }  # fmt: skip
 
 

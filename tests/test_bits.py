@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recprune import bits
-from recprune.bits import hash64, pack, packed_bytes, unpack
+from recprune.bits import hash64, pack, packed_bytes, unpack, unpack_first
 
 
 @given(st.integers(1, 24), st.data())
@@ -17,6 +17,8 @@ def test_what_is_packed_is_read_back_in_any_order(width, data):
     assert len(packed) == packed_bytes(len(values), width) == -(-len(values) * width // 8)
     index = data.draw(st.lists(st.integers(0, len(values) - 1), max_size=40)) if values else []
     assert unpack(packed, np.array(index, dtype=np.int64), width).tolist() == [values[i] for i in index]
+    first = data.draw(st.integers(0, len(values)))
+    assert unpack_first(packed, first, width).tolist() == values[:first]
 
 
 def test_the_most_significant_bit_comes_first():
@@ -36,6 +38,7 @@ def test_parts_of_a_large_array_join_without_a_gap(width, monkeypatch):
     whole = pack(values, width)
     monkeypatch.setattr(bits, "_PART", 16)
     assert pack(values, width).tolist() == whole.tolist()
+    assert unpack_first(whole, 100, width).tolist() == values.tolist()
 
 
 def test_hashes_stay_what_they_are_for_ever():

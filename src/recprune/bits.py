@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["fnv64", "hash64", "mix64", "pack", "packed_bytes", "unpack"]
+__all__ = ["fnv64", "hash64", "mix64", "pack", "packed_bytes", "unpack", "unpack_first"]
 
 Array = npt.NDArray[Any]
 _FNV_OFFSET = np.uint64(0xCBF29CE484222325)
@@ -47,6 +47,9 @@ def unpack(packed: npt.NDArray[np.uint8], index: Array, width: int) -> npt.NDArr
     index = np.asarray(index, dtype=np.int64)
     if width == 8 or not index.size:
         return packed[index].astype(np.uint32) if index.size else np.zeros(index.shape, dtype=np.uint32)
+    if index.size <= _FEW:  # one request: plain integers are quicker than arrays of one
+        few = [_one(packed, i, width) for i in index.reshape(-1).tolist()]
+        return np.array(few, dtype=np.uint32).reshape(index.shape)
     first = index * width
     byte = first >> 3
     word = np.zeros(index.shape, dtype=np.uint32)
@@ -54,6 +57,38 @@ def unpack(packed: npt.NDArray[np.uint8], index: Array, width: int) -> npt.NDArr
     for k in range((width + 14) // 8):
         word |= packed[np.minimum(byte + k, len(packed) - 1)].astype(np.uint32) << np.uint32(8 * (3 - k))
     return (word >> (32 - width - (first & 7)).astype(np.uint32)) & np.uint32((1 << width) - 1)
+
+
+def _one(packed: npt.NDArray[np.uint8], i: int, width: int) -> int:
+    first, stop = i * width, (i + 1) * width
+    word = int.from_bytes(packed[first >> 3 : (stop + 7) >> 3].tobytes())
+    return word >> (-stop & 7) & ((1 << width) - 1)
+
+
+def unpack_first(packed: npt.NDArray[np.uint8], count: int, width: int) -> Array:
+    """The first `count` values out of a `pack`ed array, several times faster than by their places: uint8 up to 8 bits.
+
+    >>> unpack_first(pack(np.array([1, 2, 3]), 4), 3, 4).tolist()
+    [1, 2, 3]
+    """
+    if width == 8:
+        return packed[:count]
+    if 8 % width == 0:
+        used = packed[: packed_bytes(count, width)]
+        parts = np.empty((len(used), 8 // width), dtype=np.uint8)
+        for i, shift in enumerate(range(8 - width, -1, -width)):
+            parts[:, i] = (used >> shift) & ((1 << width) - 1)
+        return parts.reshape(-1)[:count]
+    found = np.empty(count, dtype=np.uint8 if width < 8 else np.uint32)
+    # Each part but the last ends with a whole byte.
+    for start in range(0, count, _PART):
+        many = min(_PART, count - start)
+        bits = np.unpackbits(packed[start * width // 8 :][: packed_bytes(many, width)], count=many * width)
+        part = bits[::width].astype(found.dtype)
+        for i in range(1, width):
+            part = (part << 1) | bits[i::width]
+        found[start : start + many] = part
+    return found
 
 
 def hash64(values: Array, seed: int = 0) -> npt.NDArray[np.uint64]:

@@ -140,7 +140,7 @@ def test_artifact_and_rebuilt_module_agree(name, steps, data, tmp_path):
     for i in range(len(HISTORIES)):
         np.testing.assert_allclose(answer.scores[i], wanted[i][np.searchsorted(IDS, answer.ids[i])], atol=1e-4)
     alone = scorer.top_k([IDS[HISTORIES[0]]], N, exclude_history=False)
-    np.testing.assert_allclose(alone.scores[0], answer.scores[0], atol=1e-6)
+    np.testing.assert_allclose(alone.scores[0], answer.scores[0], atol=1e-5)  # sums in another order
     assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
 
 

@@ -56,6 +56,18 @@ def test_scores_stay_the_same(make, fingerprint):
     np.testing.assert_allclose(after(snapshot, frame, fingerprint), before(snapshot, frame), atol=1e-6)
 
 
+def test_ids_that_are_numbers_are_kept_whole_where_that_takes_less_than_their_hashes():
+    snapshot = like()
+    numbered = replace(snapshot, ids=snapshot.ids | {"user": np.arange(2 * len(USERS), step=2).astype(np.str_)})
+    _, vocabularies = lay_out(numbered, 8)
+    assert vocabularies["user"].spec()["vocabulary"] == "integer"
+    assert vocabularies["book"].spec()["vocabulary"] == "fingerprint"
+    strangers = np.arange(1, 2 * len(USERS), step=2).astype(np.str_)
+    assert (vocabularies["user"].lookup(strangers) == len(USERS)).all()
+    far = replace(snapshot, ids=snapshot.ids | {"user": (1000 * np.arange(len(USERS))).astype(np.str_)})
+    assert lay_out(far, 8)[1]["user"].spec()["vocabulary"] == "fingerprint"
+
+
 def test_ids_whose_rows_no_table_keeps_leave_and_score_as_unknown():
     laid, vocabularies = lay_out(all_encodings())
     # Books 1, 2, 6 have factors, 0, 2, 7 a bias: 3, 4 and 5 go.

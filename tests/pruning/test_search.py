@@ -19,6 +19,7 @@ from recprune.evaluation import Gate, Interval, RowTruth
 from recprune.graph import Graph
 from recprune.pruning.estimate import Estimate, Tradeoff
 from recprune.pruning.methods import Codebook, DropFields, DropRows, FitBytes
+from recprune.pruning.search import _Goal, _near_bounds
 from recprune.pruning.space import KEEPS, Knob, Space, space_of
 from recprune.pruning.store import alone
 from recprune.pruning.trials import Trial, choose, family, frontier
@@ -344,6 +345,35 @@ def test_fit_bytes_is_tried_where_it_can_act_and_stays_within_its_bytes(tmp_path
     assert 3 <= len(fitted) < len(result.trials)
     # The manifest on disk says in a few hundred bytes more what was done.
     assert all(t.disk_bytes <= size for t, size in fitted)
+
+
+def test_an_artifact_is_fitted_into_the_very_bytes_of_each_bound(tmp_path):
+    result = run(tmp_path, adapter=Calibrated(), trials=16, max_drop=None, ratio=3)
+    asked = {s.bytes for t in result.trials for s in t.recipe.steps if isinstance(s, FitBytes)}
+    # At 10 times fewer the manifest alone is larger, which is refused and costs nothing but a trial.
+    assert result.original_bytes // 3 in asked
+    goal = _Goal(None, 50, 1000, 0, 0)
+    assert goal.bounds == [50, 100, 33, 10, 3]
+    assert [goal.aim(size) for size in (1000, 120, 90, 72, 40, 27, 1)] == [1000, 100, 100, 72, 33, 33, 1]
+
+
+def test_what_is_retrained_lies_rather_above_a_bound_each_bound_in_turn():
+    trials = [trial(i, size, -0.001 * i, 0.0001) for i, size in enumerate((400, 130, 110, 100, 42, 20))]
+    chosen = [(t.disk_bytes, bound) for t, bound in _near_bounds(trials, [100, 33], 4)]
+    # A little more than 100 and 33, by their ratio: 1.3 times would be 130 and 43.
+    assert chosen == [(130, 100), (42, 33), (110, 100), (20, 33)]
+
+
+def test_a_large_matrix_is_not_offered_what_takes_long_to_refit():
+    def ladder(items):
+        param = Param(("item", "item"), Dense(np.zeros((items + 1, items + 1), np.float32)), (items,))
+        weights = Weights({"similar": param}, {})
+        (knob,) = space_of(Snapshot(weights, None, {"item": np.arange(items).astype(str)})).knobs[:1]
+        return [choice.per_column for choice in knob.choices[1:]]
+
+    assert ladder(300)[0] == 200
+    assert ladder(15_000)[:2] == [64, 32]
+    assert ladder(20)[0] == 16
 
 
 def test_what_was_measured_is_believed_half():

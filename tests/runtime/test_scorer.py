@@ -248,3 +248,37 @@ def test_a_history_may_be_read_by_a_model_of_pairs(tmp_path):
     assert known.score(pl.DataFrame({"items": histories, "asked": asked})).tolist() == expected
     # Lists of one length must not become a table.
     assert known.score({"items": [["a"], ["b"]], "asked": ["a", "a"]}).tolist() == [1, 2]
+
+
+# Rounding
+
+
+def test_scores_are_rounded_before_they_leave():
+    frame = request(200)
+    laid, vocabularies = lay_out(like())
+    rounded = Scorer(Artifact(laid.weights, laid.graph, vocabularies), decimals=2).score(frame)
+    np.testing.assert_array_equal(rounded, np.round(scorer().score(frame).astype(float), 2).astype(np.float32))
+    assert len(set(rounded.tolist())) < len(set(scorer().score(frame).tolist()))
+
+
+def test_a_list_tells_no_more_than_rounded_scores():
+    # What a says of b, c and d is .4, .45 and -.3: 0 to no decimals.
+    snapshot = next_item()
+    matrix = np.zeros((5, 5), np.float32)
+    matrix[0, 1:4] = 0.4, 0.45, -0.3
+    snapshot = snapshot.with_weights(snapshot.weights.replace("similar", Dense(matrix)))
+    laid, vocabularies = lay_out(snapshot)
+    artifact = Artifact(laid.weights, laid.graph, vocabularies)
+    exact, rounded = Scorer(artifact).top_k([["a"]], 3), Scorer(artifact, decimals=0).top_k([["a"]], 3)
+    assert exact.ids[0].tolist() == ["c", "b", "d"]
+    # The order is that of the catalogue, for one item as for three.
+    assert rounded.ids[0].tolist() == ["b", "c", "d"]
+    assert str(rounded.scores[0].tolist()) == "[0.0, 0.0, 0.0]"
+    assert Scorer(artifact, decimals=0).top_k([["a"]], 1).ids[0].tolist() == ["b"]
+
+
+@pytest.mark.parametrize("decimals", [-1, 7, 1.0, "2"])
+def test_decimals_that_are_none_are_named(decimals):
+    laid, vocabularies = lay_out(like())
+    with pytest.raises(RecpruneError, match="decimals must be a whole number from 0 to 6, got"):
+        Scorer(Artifact(laid.weights, laid.graph, vocabularies), decimals=decimals)

@@ -78,6 +78,15 @@ def test_users_from_parquet_and_lists_as_csv(type_, tmp_path):
     assert type_("verify", "recs.csv", "--key", "none.jwks")[0] == 2
 
 
+def test_lists_of_rounded_scores(type_, tmp_path):
+    # The row of d is [0, 0.5, 4, 0]: to no decimals a and b are equal, and a is the first of the catalogue.
+    (tmp_path / "users.csv").write_text("user,item\nv,d\n", encoding="utf-8")
+    asked = ("recommend", "ranker", "--users", "users.csv", "--out", "recs.csv", "--k", "2", "--decimals")
+    assert type_(*asked, "0")[0] == 0
+    assert (tmp_path / "recs.csv").read_text() == "user,rank,item,score,fallback\nv,1,c,4.0,false\nv,2,a,0.0,false\n"
+    assert type_(*asked, "9") == (2, "error: decimals must be a whole number from 0 to 6, got 9\n")
+
+
 def test_answers_in_files(type_, tmp_path):
     type_("keygen", "serving", "--for", "answers")
     signer = AnswerSigner(tmp_path / "serving", "a" * 64)

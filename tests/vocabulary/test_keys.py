@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recprune.errors import RecpruneError
 from recprune.vocabulary import as_text, missing, pair_keys
@@ -45,9 +47,19 @@ def test_bytes_are_utf8(texts):
 
 
 def test_text_that_only_looks_like_a_number_is_no_integer():
-    numbers, good = as_integers(["5", "-5", "²", "٣", "9" * 30, "5.0", "", " 5", "007"])
-    assert good.tolist() == [True, True, False, False, False, False, False, False, True]
-    assert numbers[good].tolist() == [5, -5, 7]
+    numbers, good = as_integers(["5", "-5", "0", "²", "٣", "9" * 30, "5.0", "", "-", " 5", "007", "-0", "1\0002"])
+    assert good.tolist() == [True] * 3 + [False] * 10
+    assert numbers.tolist() == [5, -5, 0] + [0] * 10
+    many = ["5", "-5", "0", "²", "٣", "9" * 30, "5.0", "", "-", " 5", "007", "-0", "1\0002"] * 2  # read by columns
+    assert as_integers(many)[1].tolist() == good.tolist() * 2
+    assert as_integers(many)[0].tolist() == numbers.tolist() * 2
+
+
+@given(st.lists(st.integers(-(10**18) + 1, 10**18 - 1), max_size=40))
+def test_whole_numbers_are_read_as_they_are_written(numbers):
+    found, good = as_integers([str(number) for number in numbers])
+    assert found.tolist() == numbers
+    assert good.all()
 
 
 def test_pairs_do_not_run_together():

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recprune.errors import RecpruneError
-from recprune.vocabulary import ExactVocabulary, FingerprintVocabulary, ListedVocabulary, vocabulary_from
+from recprune.vocabulary import (
+    ExactVocabulary,
+    FingerprintVocabulary,
+    IntegerVocabulary,
+    ListedVocabulary,
+    vocabulary_from,
+)
+from recprune.vocabulary.places import Places
 
 from ..small import at_most
 
@@ -199,6 +206,42 @@ def test_bits_out_of_range_are_named(bits):
         FingerprintVocabulary.build([np.array(["a"])], bits)
 
 
+# Integers
+
+
+@given(st.lists(st.integers(-300, 300), unique=True, max_size=200), st.integers(0, 200), st.sampled_from([0, 2**62]))
+def test_whole_numbers_are_found_exactly(ids, at, start):
+    groups = parts([start + i for i in ids], at, np.int64)
+    vocabulary, orders = IntegerVocabulary.build(groups)
+    rows = np.concatenate([group[order] for group, order in zip(groups, orders, strict=True)])
+    everything = np.arange(start - 400, start + 400)
+    expected = {row: i for i, row in enumerate(rows.tolist())}
+    for built in (vocabulary, stored(vocabulary)):
+        assert len(built) == len(ids)
+        assert built.lookup(everything).tolist() == [expected.get(i, len(ids)) for i in everything.tolist()]
+        if not start:
+            assert built.lookup(everything.astype(np.str_)).tolist() == built.lookup(everything).tolist()
+
+
+def test_numbers_far_beyond_are_unknown():
+    vocabulary, _ = IntegerVocabulary.build([np.array([-5, 0, 7])])
+    asked = np.array([2**63 - 1, -(2**63), 7, -5, 8, -6])
+    assert vocabulary.lookup(asked).tolist() == [3, 3, 2, 0, 3, 3]
+    assert vocabulary.lookup(np.array(["7", "07", "²", "x", "", "-5"])).tolist() == [2, 3, 3, 3, 3, 0]
+
+
+def test_every_third_number_costs_as_much_as_declared():
+    vocabulary, _ = IntegerVocabulary.build([np.arange(0, 30000, 3)])
+    # A span of 29,998 over 10,000 ids leaves a low bit each, and 14,999 places: 10,000 + 10,000 + 14,999 bits.
+    assert sum(a.nbytes for a in vocabulary.arrays().values()) == 1250 + 3125
+    assert vocabulary.resident_bytes == 1250 + 3125 + 4 * 470
+
+
+@pytest.mark.parametrize("ids", [["1", "x"], ["1", "007"], [0, 2**62], [*range(5000), 10**9]], ids=str)
+def test_what_is_no_number_or_lies_too_far_apart_is_left_to_others(ids):
+    assert IntegerVocabulary.build([np.array(ids)]) is None
+
+
 # Listed
 
 
@@ -221,6 +264,10 @@ def integers():
     return ExactVocabulary.build([np.array([5, 3, 9])])[0]
 
 
+def compact_integers():
+    return IntegerVocabulary.build([np.array([5, 3, 9]), np.array([4])])[0]
+
+
 def fingerprint():
     return FingerprintVocabulary.build([np.array(["a", "b"]), np.array(["c"])], 8)[0]
 
@@ -231,7 +278,7 @@ def raw_xz(raw):
     )
 
 
-@pytest.mark.parametrize("make", [exact, integers, fingerprint])
+@pytest.mark.parametrize("make", [exact, integers, compact_integers, fingerprint])
 @pytest.mark.parametrize(
     "change",
     [
@@ -249,8 +296,8 @@ def raw_xz(raw):
         {"counts": [10**11, 1]},
         {"counts": [2**31, 2**31]},
         {"counts": [10**400, 1]},
-        {"type": "float", "bits": 0},
-        {"type": [], "bits": "8"},
+        {"type": "float", "bits": 0, "first": [0]},
+        {"type": [], "bits": "8", "first": "7"},
     ],
     ids=str,
 )
@@ -261,14 +308,14 @@ def test_a_spec_that_does_not_fit_is_refused_without_a_large_allocation(make, ch
         vocabulary_from(vocabulary.spec() | change, arrays)
 
 
-@pytest.mark.parametrize("make", [exact, integers, fingerprint])
+@pytest.mark.parametrize("make", [exact, integers, compact_integers, fingerprint])
 def test_a_spec_that_is_none_is_refused(make):
     for spec in (None, [], "exact", 5, {}):
         with pytest.raises(RecpruneError):
             vocabulary_from(spec, make().arrays())
 
 
-@pytest.mark.parametrize("make", [exact, integers, fingerprint])
+@pytest.mark.parametrize("make", [exact, integers, compact_integers, fingerprint])
 def test_an_array_missing_cut_extra_or_of_another_type_is_refused(make):
     vocabulary = make()
     spec, arrays = vocabulary.spec(), vocabulary.arrays()
@@ -310,11 +357,11 @@ def test_a_file_that_unpacks_to_gigabytes_is_cut_off():
 def test_marks_that_no_hash_would_make_are_refused():
     # 8,000 ids in one place: every look-up would read them all.
     marks = np.concatenate([np.ones(8000, np.uint8), np.zeros(8000, np.uint8)])
-    with pytest.raises(RecpruneError, match="no hash"):
-        FingerprintVocabulary(1, (8000,), (np.zeros(1000, np.uint8),), (np.packbits(marks),))
+    with pytest.raises(RecpruneError, match="more than 992 ids in 32 places"):
+        Places(1, 8000, np.zeros(1000, np.uint8), np.packbits(marks))
 
 
-@pytest.mark.parametrize("make", [exact, integers, fingerprint])
+@pytest.mark.parametrize("make", [exact, integers, compact_integers, fingerprint])
 def test_random_damage_is_refused_or_answers_within_bounds(make):
     vocabulary = make()
     rng = np.random.default_rng(0)

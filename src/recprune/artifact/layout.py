@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.artifact.unread import without_unread
+from recprune.bits import packed_bytes
 from recprune.snapshot import Snapshot
-from recprune.vocabulary import ExactVocabulary, FingerprintVocabulary, Vocabulary
+from recprune.vocabulary import ExactVocabulary, FingerprintVocabulary, IntegerVocabulary, Vocabulary
 from recprune.weights import Encoding, LowRank, Rows, Stacked, Weights
 
 __all__ = ["lay_out", "without_dead"]
@@ -28,7 +29,8 @@ def lay_out(
     Ids whose rows are stored alike (kept here, dropped there, of this group) become neighbours, so that a table says which
     rows it keeps in a few bytes; an id that reads the out-of-vocabulary row of every table leaves the vocabulary (unless
     the model answers with ids): as an unknown id it reads the same rows. With `fingerprint`, ids are stored as that many
-    bits of a hash; a mapping gives the bits by patterns of names, the first that matches counts.
+    bits of a hash, or whole where they are numbers and that takes no more; a mapping gives the bits by patterns of
+    names, the first that matches counts.
     """
     snapshot = without_dead(snapshot)
     weights = snapshot.weights
@@ -44,7 +46,7 @@ def lay_out(
         if bits is None:
             vocabulary, orders = ExactVocabulary.build(listed)
         else:
-            vocabulary, orders = FingerprintVocabulary.build(listed, bits)
+            vocabulary, orders = _compact(listed, bits)
         order = [group[chosen] for group, chosen in zip(groups, orders, strict=True)]
         vocabularies[axis] = vocabulary
         weights = weights.cut(axis, np.concatenate([*order, [len(ids)]]).astype(np.int64))
@@ -55,6 +57,15 @@ def _bits(axis: str, fingerprint: int | Mapping[str, int] | None) -> int | None:
     if not isinstance(fingerprint, Mapping):
         return fingerprint
     return next((bits for pattern, bits in fingerprint.items() if fnmatchcase(axis, pattern)), None)
+
+
+def _compact(groups: list[Array], bits: int) -> tuple[Vocabulary, list[npt.NDArray[np.int64]]]:
+    """Ids as `bits` of a hash, or whole where that takes no more bytes."""
+    if whole := IntegerVocabulary.build(groups):
+        hashed = sum(packed_bytes(len(group), bits) + packed_bytes(len(group), 2) for group in groups)
+        if sum(array.nbytes for array in whole[0].arrays().values()) <= hashed:
+            return whole
+    return FingerprintVocabulary.build(groups, bits)
 
 
 def _beside_tables(weights: Weights, axis: str) -> bool:

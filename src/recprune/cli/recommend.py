@@ -24,6 +24,10 @@ def recommend(
     ],
     out: Annotated[Path, typer.Option(help="Where the lists go: .parquet or .csv.", show_default=False)],
     k: Annotated[int, typer.Option("--k", help="Items a user.")] = 10,
+    decimals: Annotated[
+        int | None,
+        typer.Option(help="Round scores to so many decimals (0 to 6) before items are ranked.", show_default=False),
+    ] = None,
     sign: Annotated[
         Path | None,
         typer.Option(help="Private key for answers: `<out>.jws` then signs the file.", show_default=False),
@@ -48,7 +52,7 @@ def recommend(
 
     if out.suffix not in (".parquet", ".csv"):
         raise RecpruneError(f"lists are written as .parquet or .csv, got {out}")
-    scorer = recprune.load(artifact, require_signature=require_signature)
+    scorer = recprune.load(artifact, require_signature=require_signature, decimals=decimals)
     signer = AnswerSigner(sign, scorer.artifact.digest, lifetime=days * 86_400) if sign else None
     frame = read_file(users, {})
     need_columns(frame, ["user", "item"], str(users))

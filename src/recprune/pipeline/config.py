@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from recprune.errors import RecpruneError, unknown
 from recprune.evaluation import Gate
+from recprune.privacy import Private
 from recprune.pruning.recipe import Recipe
 
 T = TypeVar("T")
@@ -50,6 +51,8 @@ class LikeConfig(TaskConfig):
     - `liked`: ratings from this on are the label 1.
     - `statistics`: whether the model sees the statistics of users and items (their histories and ratings) or ids only.
     - `trained_small`: the plainest peers, the same model trained from scratch at `[width, min_readings]`.
+    - `private`: `{epsilon: 8}` trains with differential privacy; see `recprune.privacy.Private`. A model that is private by
+      user has no table of users.
     """
 
     model: str = "dcn"
@@ -58,9 +61,19 @@ class LikeConfig(TaskConfig):
     liked: float = 8.0
     statistics: bool = True
     trained_small: tuple[tuple[int, int], ...] = ()
+    private: Private | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.private is not None:
+            if self.statistics:
+                raise RecpruneError("private needs statistics: false: statistics are counted on the log without noise")
+            for name, recipe in self.recipes.items():
+                for step in recipe.steps:
+                    if step.trains:
+                        raise RecpruneError(
+                            f"recipe {name}: {step.verb} trains on the log without noise; leave it out of a private task"
+                        )
         if self.model not in (*LIKE_MODELS, *LIKE_TREES):
             raise unknown("model", self.model, (*LIKE_MODELS, *LIKE_TREES))
         if self.model in LIKE_TREES and not self.statistics:
@@ -164,6 +177,8 @@ def _task(given: Any, where: str) -> TaskConfig:
             given = values["trained_small"]
             small = [(int(a), int(b)) for a, b in given] if kind == "like" else [int(width) for width in given]
             values["trained_small"] = tuple(small)
+        if kind == "like" and values.get("private") is not None:
+            values["private"] = _build(Private, _mapping(values["private"], f"{where}: private"), f"{where}: private")
         return _build(_KINDS[kind], values, where)
     except RecpruneError as error:
         raise error if where in str(error) else RecpruneError(f"{where}: {error}") from error

@@ -61,9 +61,16 @@ class LikeTask:
 
         return like_data(self.load(), liked=self.config.liked, seed=self.split_seed)
 
-    @cached_property
+    @property
     def settings(self) -> Any:
         """The model's settings."""
+        from recprune.recommenders.like import privately
+
+        return self._plain if self.config.private is None else privately(self._plain, self.config.private)
+
+    @cached_property
+    def _plain(self) -> Any:
+        """The settings without noise, which peers are trained with: they are not shipped."""
         from recprune.recommenders.like import LIKE, LIKE_IDS, features_for
 
         base = LIKE if self.config.statistics else LIKE_IDS
@@ -84,7 +91,9 @@ class LikeTask:
         return found
 
     def repair(self, trained: Callable[[], Any], folder: Path, say: Say) -> Stored:
-        """One epoch more, without those who are to be forgotten."""
+        """One epoch more, without those who are to be forgotten; a private model is trained again, with its noise."""
+        if self.config.private is not None:
+            return self.train(folder, say)
         from recprune.recommenders.like import repair_like
 
         say(REPAIRED)
@@ -97,7 +106,8 @@ class LikeTask:
 
         state = {name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}
         write_bytes(folder / "model.safetensors", save(state))
-        size = write(pack(adapter_for(trained.model).read(trained.model), Recipe()), folder / "original")
+        private = {} if trained.private is None else {"private": trained.private}
+        size = write(pack(adapter_for(trained.model).read(trained.model), Recipe(), private), folder / "original")
         history = trained.history.epochs
         found = {
             "size": size,
@@ -105,6 +115,7 @@ class LikeTask:
             "best": trained.history.best,
             "split": self.split(),
             "original": self._words(),
+            **private,
         }
         return found, ["model.safetensors", "original"]
 
@@ -136,7 +147,7 @@ class LikeTask:
 
         found: dict[str, Any] = {}
         scores: dict[str, Array] = {}
-        for peer in like_peers(self.data, self.settings, self.config.trained_small, self.seed, say):
+        for peer in like_peers(self.data, self._plain, self.config.trained_small, self.seed, say):
             scores[peer.name] = peer.scores.astype(np.float32)
             found[peer.name] = {"disk_bytes": peer.disk_bytes, "note": peer.note, "frontier": peer.trained_small}
         np.savez(folder / "peers.npz", **scores)  # type: ignore[arg-type]
@@ -275,7 +286,9 @@ class LikeTask:
         sizes = self.settings.sizes
         blocks = "ids, attributes and statistics" if self.config.statistics else "ids and attributes"
         name = {"dcn": "DCN-v2", "deepfm": "DeepFM"}[self.settings.model]
-        return f"{name} over {blocks}, {sizes.width} wide, ids read {sizes.min_readings} times or more"
+        words = f"{name} over {blocks}, {sizes.width} wide, ids read {sizes.min_readings} times or more"
+        private = self.config.private
+        return words if private is None else f"{words}, private by {private.unit} with epsilon {private.epsilon:g}"
 
 
 def _epoch(record: Mapping[str, float]) -> str:

@@ -25,7 +25,7 @@ class LikeTreesTask(LikeTask):
     """As `LikeTask`; statistics are fitted again from the rows, trees are kept as the weights of an artifact."""
 
     @cached_property
-    def settings(self) -> Any:
+    def _plain(self) -> Any:
         """The settings of the features."""
         from recprune.recommenders.like import LIKE, features_for
 

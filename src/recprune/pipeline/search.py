@@ -11,6 +11,7 @@ from typing import Any
 
 from recprune.artifact import read
 from recprune.artifact.files import write_bytes
+from recprune.errors import RecpruneError
 from recprune.evaluation import Gate, compare, differences
 from recprune.judge import Judge
 from recprune.pipeline.config import RunConfig
@@ -37,6 +38,10 @@ def search_task(
 
     There: `artifact` (chosen), `family/<ratio>x`, `recipe.yaml`, `search.json` with what is returned.
     """
+    if getattr(run.config.tasks.get(name), "private", None) is not None:
+        raise RecpruneError(
+            f"search retrains and chooses by the log without noise; give the private task {name!r} a recipe"
+        )
     trained = run.stage(name, "train")
     task = run.task(name)
     folder = run.folder / name

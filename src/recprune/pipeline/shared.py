@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,14 @@ import numpy.typing as npt
 
 from recprune.adapters import adapter_for
 from recprune.artifact import Artifact, read
+from recprune.context import Context
 from recprune.data import Log
 from recprune.evaluation import ListTruth, RowTruth, Slice, compare, differences, estimate
 from recprune.pipeline.config import TaskConfig
+from recprune.pipeline.private import METRICS, Watch, at_most
 from recprune.pruning.compress import apply
+from recprune.pruning.step import Step
+from recprune.weights import Weights
 
 __all__ = ["REPAIRED", "Say", "Stored", "judge_all", "nouns", "plan_recipes", "try_recipes"]
 
@@ -47,7 +51,7 @@ def try_recipes(
     """Every recipe; the one to ship becomes `artifact`, the others lie in `tried/`.
 
     `judge`: the `metrics` on validation. The manifest of each says where it comes from: the digests of the original and of
-    the log, and these metrics.
+    the log, and these metrics; of a private original, what was spent, and what of the log the steps read beside.
     """
     adapter = adapter_for(model)
     snapshot, context = adapter.read(model), adapter.context(model, data, seed, say)
@@ -55,20 +59,34 @@ def try_recipes(
         "original": hashlib.sha256((folder / "original" / "manifest.json").read_bytes()).hexdigest(),
         "data": log.digest,
     }
-    # A recipe may fit a number of bytes, so room for the metrics is counted before they are known.
-    room = {"lineage": {**lineage, "metrics": dict.fromkeys(metrics, -0.123456)}}
+    private = read(folder / "original").metadata.get("private")
+
+    def known(measured: Mapping[str, float], read_again: Iterable[str]) -> dict[str, Any]:
+        found: dict[str, Any] = {"lineage": {**lineage, "metrics": measured}}
+        if private is not None:
+            found["private"] = {**private, "not_covered": [*private["not_covered"], METRICS, *read_again]}
+        return found
+
     found = {}
     for name, recipe in config.recipes.items():
         say(f"recipe {name}")
-        compressed = apply(snapshot, recipe, context, adapter, model, metadata=room)
+        # A recipe may fit a number of bytes, so room is counted for what is known of it only afterwards.
+        room, watch = known(dict.fromkeys(metrics, -0.123456), at_most(recipe)), Watch()
+        compressed = apply(
+            snapshot, recipe, context, adapter, model, metadata=room, run=_as_it_is if private is None else watch
+        )
         compressed.save(_path(config, folder, name))
         valid = dict(judge(read(_path(config, folder, name))))
         measured = {metric: round(value, 6) for metric, value in valid.items()}
-        size = compressed.save(_path(config, folder, name), {"lineage": {**lineage, "metrics": measured}})
+        size = compressed.save(_path(config, folder, name), known(measured, watch.found))
         found[name] = {"size": size, "plan": compressed.plan, "valid": valid}
-        metrics = ", ".join(f"{metric} {value:.4f}" for metric, value in valid.items())
-        say(f"{name}: {size['disk_bytes']:,} bytes, on validation {metrics}")
+        told = ", ".join(f"{metric} {value:.4f}" for metric, value in valid.items())
+        say(f"{name}: {size['disk_bytes']:,} bytes, on validation {told}")
     return found, [str(_path(config, folder, name).relative_to(folder)) for name in config.recipes]
+
+
+def _as_it_is(step: Step, weights: Weights, context: Context) -> Weights:
+    return step(weights, context)
 
 
 def plan_recipes(config: TaskConfig, model: Any, data: Any, seed: int, say: Say) -> dict[str, Any]:

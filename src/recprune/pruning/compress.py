@@ -93,8 +93,8 @@ class CompressedModel:
             stop = 0 if gone else _stored(after.vocabularies[name])
             ids = 0 if gone else len(after.vocabularies[name])
             how = f"{ids:,} of {len(vocabulary):,} ids"
-            if not gone and after.vocabularies[name].spec()["vocabulary"] == "fingerprint":
-                how += f", {after.vocabularies[name].spec()['bits']} bits of a hash each"
+            if not gone:
+                how += _kept(after.vocabularies[name].spec())
             rows.append(
                 {"part": f"ids of {name}", "axes": [name], "shape": [len(vocabulary)], "bytes_before": start,
                  "bytes_after": stop, "how": how}
@@ -213,6 +213,11 @@ def pack(snapshot: Snapshot, recipe: Recipe, metadata: Mapping[str, Any] | None 
     """The artifact of a snapshot; with an empty recipe it is the original's, written by the same code."""
     laid, vocabularies = lay_out(snapshot, recipe.fingerprint)
     return Artifact(laid.weights, laid.graph, vocabularies, recipe.to_json(), dict(metadata or {}))
+
+
+def _kept(spec: Mapping[str, Any]) -> str:
+    kinds = {"fingerprint": f", {spec.get('bits')} bits of a hash each", "integer": ", whole: they are numbers"}
+    return kinds.get(spec["vocabulary"], "")
 
 
 def _stored(vocabulary: Any) -> int:

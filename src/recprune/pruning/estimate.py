@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.pruning.space import Knob, Space
 from recprune.pruning.step import Step
+from recprune.vocabulary import ExactVocabulary, IntegerVocabulary, Vocabulary
 from recprune.weights import Encoding, LowRank, Rows, Weights
 
 __all__ = ["Estimate", "Tradeoff", "measure"]
@@ -59,10 +61,10 @@ def measure(
         vocabulary = original.vocabularies[knob.part]
         bits = [choice for choice in knob.choices if isinstance(choice, int)]
         drop, moved = lost_hashed(knob.part, _PROBED_BITS)
-        share = [0.0, *(2.0 ** (_PROBED_BITS - b) for b in bits)]
-        exact = sum(array.nbytes for array in vocabulary.arrays().values()) / max(len(vocabulary), 1)
+        exact, whole = _bytes_each(vocabulary), _whole(vocabulary)
         # Two bits beside the hash say where it lies.
-        each = [exact, *((b + 2) / 8 for b in bits)]
+        each = [exact, *(min(whole, (b + 2) / 8) for b in bits)]
+        share = [0.0, *(0.0 if whole <= (b + 2) / 8 else 2.0 ** (_PROBED_BITS - b) for b in bits)]
         many = len(share)
         return Estimate(
             [max(drop, 0.0) * s for s in share],
@@ -83,6 +85,16 @@ def measure(
         each.append(slope)
         fixed.append(whole - slope * rows[-1])
     return Estimate([drop for drop, _ in found], [moved for _, moved in found], rows, fixed, each)
+
+
+def _bytes_each(vocabulary: Vocabulary) -> float:
+    return sum(array.nbytes for array in vocabulary.arrays().values()) / max(len(vocabulary), 1)
+
+
+def _whole(vocabulary: Vocabulary) -> float:
+    """Bytes of an id where ids are numbers that are stored as such."""
+    built = IntegerVocabulary.build([vocabulary.ids()]) if isinstance(vocabulary, ExactVocabulary) else None
+    return math.inf if built is None else _bytes_each(built[0])
 
 
 def _possible(lost: Callable[[Weights], tuple[float, float]], weights: Weights) -> tuple[float, float]:

@@ -20,12 +20,13 @@ from recprune.judge import Judge
 from recprune.pruning.methods import DropFields, DropRows
 from recprune.pruning.recipe import Recipe
 from recprune.pruning.store import Store, alone
-from recprune.pruning.trials import Trial, choose, family, frontier, meets
+from recprune.pruning.trials import RATIOS, Trial, choose, family, frontier, meets
 from recprune.pruning.workbench import Workbench
 
 __all__ = ["Found", "search"]
 
 _FIRST = 24  # recipes of the first frontier
+_NEAR = math.log(1.3)
 _MISSES = 50  # proposals in a row that were all tried before: there is nothing new
 
 Say = Callable[[str], None]
@@ -67,6 +68,17 @@ class _Goal:
     original_bytes: int
     epochs: int
     seed: int
+
+    @property
+    def bounds(self) -> list[int]:
+        """Bytes that an artifact is wanted for, the one that was asked for first."""
+        asked = [self.size] if self.size else []
+        return list(dict.fromkeys([*asked, *(self.original_bytes // ratio for ratio in RATIOS)]))
+
+    def aim(self, size: int) -> int:
+        """A size near a bound is that bound: what lies between them is of no use there."""
+        bound = min(self.bounds, key=lambda bound: abs(math.log(bound / size)))
+        return bound if abs(math.log(bound / size)) < _NEAR else size
 
     def choose(self, bench: Workbench, trials: Sequence[Trial]) -> Trial:
         return choose(trials, bench.values, bench.signs, self.gate, self.size)
@@ -124,7 +136,7 @@ def search(
     with alone(_path(bench)):
         try:
             bench.measure(stop, say)
-            _prepare(bench, trials)
+            _prepare(bench, goal, trials)
             _phase(bench, goal, False, trials, stop, workers, reopen, say)
             if retrain and bench.context.trainer is not None:
                 _promise(bench, goal, retrain)
@@ -149,33 +161,49 @@ def _store(bench: Workbench, retrained: bool) -> Store:
     return Store(_path(bench), bench.key + "-retrained" * retrained, bench.tradeoff, bench.fits)
 
 
-def _prepare(bench: Workbench, trials: int) -> None:
+def _prepare(bench: Workbench, goal: _Goal, trials: int) -> None:
     """Put the first frontier in line, and again what was running when a search was killed."""
     store = _store(bench, False)
     for phase in (store, _store(bench, True)):
         phase.recover()
-    if store.empty:
-        for i, price in enumerate(bench.tradeoff.prices(min(_FIRST, max(trials // 2, 2)))):
-            store.enqueue({"price": price})
-            if bench.fits and i % 3 == 1:  # it measures the model each time, which takes as long as several trials
-                store.enqueue({"price": price, "fit": True})
+    if not store.empty:
+        return
+    prices = bench.tradeoff.prices(min(_FIRST, max(trials // 2, 2)))
+    for price in prices:
+        store.enqueue({"price": price})
+    if bench.fits:  # it measures the model each time, which takes as long as several trials
+        for bound in goal.bounds:
+            store.enqueue({"price": min(prices, key=lambda p: abs(math.log(bench.size_at(p) / bound)))}, bound)
 
 
 def _promise(bench: Workbench, goal: _Goal, count: int) -> None:
-    """Put in line for retraining what lost something to dropped rows and blocks, on the frontier beyond the constraint."""
+    """Put in line for retraining what is on the frontier beyond the constraint, or near a bound."""
     store = _store(bench, True)
     points = {trial.number: (trial, point) for trial, point in _store(bench, False).trials(False)}
     listed = [trial for trial, _ in points.values()]
     best = [t for t in frontier(listed, bench.metric, bench.signs[bench.metric]) if bench.fits or _drops(t.recipe)]
+    if not store.empty or not best:
+        return
     if goal.gate is not None:
         good = [t.disk_bytes for t in listed if meets(t, goal.gate, bench.values, bench.signs)]
         best = [t for t in best if t.disk_bytes < min(good, default=math.inf)]
-    elif goal.size is not None:
+    elif goal.size is not None and not bench.fits:
         size = goal.size
         best = [t for t in best if t.disk_bytes <= size]
-    if store.empty and best:
-        for i in sorted(set(np.linspace(len(best) - 1, 0, count).round().astype(int).tolist()), reverse=True):
-            store.enqueue(points[best[i].number][1] | {"fit": bench.fits})
+    if goal.gate is None and bench.fits:
+        promising = _near_bounds(best, goal.bounds, count)
+    else:
+        some = sorted(set(np.linspace(len(best) - 1, 0, count).round().astype(int).tolist()), reverse=True)
+        promising = [(best[i], best[i].disk_bytes if bench.fits else 0) for i in some if best]
+    for trial, size in promising:
+        store.enqueue(points[trial.number][1], size)
+
+
+def _near_bounds(best: Sequence[Trial], bounds: Sequence[int], count: int) -> list[tuple[Trial, int]]:
+    """For each bound in turn the trials nearest to it, each with the bound: rather larger, to leave rows to choose from."""
+    nearest = [sorted(best, key=lambda t: abs(math.log(t.disk_bytes / bound) - _NEAR)) for bound in bounds]
+    turns = [(line[i], bound) for i in range(len(best)) for line, bound in zip(nearest, bounds, strict=True)]
+    return turns[:count]
 
 
 def _drops(recipe: Recipe) -> bool:
@@ -191,7 +219,8 @@ def _run(bench: Workbench, goal: _Goal, retrained: bool, count: int, stop: float
             return
         trial, size, settings, fit = store.ask((goal.seed, worker), _near(bench, goal, store))
         epochs = goal.epochs if retrained else 0
-        recipe = bench.space.recipe(settings, epochs, size + bench.around if fit else 0)
+        asked = trial.user_attrs.get("bytes") or goal.aim(size + bench.around)
+        recipe = bench.space.recipe(settings, epochs, asked if fit else 0)
         if not store.claim(trial, recipe):
             store.fail(trial, "repeated")
             misses += 1

@@ -38,10 +38,12 @@ LAYER_CODES: tuple[Callable[[str], Step], ...] = (
     lambda target: Quantize(target, 3),
     lambda target: Quantize(target, 2),
 )
-MATRIX_CODES: tuple[Callable[[str], Step], ...] = tuple(
-    lambda target, n=n, bits=bits: KeepTop(target, n, bits=bits)  # type: ignore[misc]
-    for n, bits in ((32, 5), (24, 5), (16, 5), (12, 5), (9, 5), (7, 5), (6, 4), (5, 4), (4, 4), (3, 4), (2, 4))
+# Entries a column that are kept of a square matrix, and their bits.
+MATRIX_CODES = (
+    *((400, 8), (200, 6), (100, 6), (64, 5), (32, 5), (24, 5), (16, 5), (12, 5), (9, 5), (7, 5)),
+    *((6, 4), (5, 4), (4, 4), (3, 4), (2, 4)),
 )
+_ENTRIES = 1_000_000  # of a matrix: more take long to refit, and where there are many columns a few of each are enough
 BITS = (14, 12, 10, 9, 8, 7, 6, 5, 4)
 _SMALL = 0.002  # share of all bytes below which tables are coded alike
 
@@ -106,7 +108,8 @@ def _knobs(snapshot: Snapshot) -> Iterator[Knob]:
         if len(param.shape) != 2:
             continue
         if param.axes[0] == param.axes[1] and param.protected:
-            yield Knob("code", name, _ladder(MATRIX_CODES, name))
+            kept = [(n, bits) for n, bits in MATRIX_CODES if n * param.shape[1] <= _ENTRIES and n < param.shape[0]]
+            yield Knob("code", name, (None, *(KeepTop(name, n, bits=bits) for n, bits in kept)))
         elif not param.protected:
             layers.append(name)
         elif param.nbytes < _SMALL * weights.nbytes:

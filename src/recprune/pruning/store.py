@@ -46,14 +46,18 @@ class Store:
         except Exception as error:
             raise RecpruneError(f"{path} is damaged: {' '.join(str(error).split())}; {_ADVICE}") from error
 
-    def enqueue(self, point: Mapping[str, Any]) -> None:
-        """Try this point before anything that is proposed; parts that it does not name are trusted as measured."""
+    def enqueue(self, point: Mapping[str, Any], fit: int = 0) -> None:
+        """Try this point before anything that is proposed; parts that it does not name are trusted as measured.
+
+        `fit`: leave the codes to `fit_bytes`, with so many bytes.
+        """
         names = [*KINDS, *self.tradeoff.parts]
         given = {"price": point["price"], **{name: point.get(name, 1.0) for name in names}}
-        self.study.enqueue_trial(given | ({"fit": bool(point.get("fit", False))} if self.fits else {}))
+        fits = {"fit": bool(fit)} if self.fits else {}
+        self.study.enqueue_trial(given | fits, user_attrs={"bytes": fit} if fit else {})
 
     def ask(self, seed: tuple[int, ...], near: float | None = None) -> tuple[Any, int, dict[str, int], bool]:
-        """The next trial, the bytes of its parts, its settings, and whether it leaves the codes to `fit_bytes`.
+        """The next trial, the bytes of its parts or those asked for, its settings, and whether `fit_bytes` does the rest.
 
         It is a point that is waiting, or one that is proposed (TPE: Ozaki et al. 2022): a price of a byte, and how often
         the measured drops of each kind and part count. So every proposal is the best for some view of what was measured,
@@ -72,7 +76,8 @@ class Store:
         price = trial.suggest_float("price", low, high, log=True)
         trust = {name: trial.suggest_float(name, *_TRUST, log=True) for name in (*KINDS, *self.tradeoff.parts)}
         fit = self.fits and trial.suggest_categorical("fit", [False, True])
-        return trial, *self.tradeoff.best(price, trust), fit
+        size, settings = self.tradeoff.best(price, trust)
+        return trial, size, settings, fit
 
     def claim(self, trial: Any, recipe: Recipe) -> bool:
         """Take a recipe; False where it was tried, or is being tried by another process."""
@@ -101,7 +106,7 @@ class Store:
         for trial in running:
             self.study.tell(trial.number, state=state.FAIL)
             if "price" in trial.params:
-                self.enqueue(trial.params)
+                self.enqueue(trial.params, trial.user_attrs.get("bytes", 0))
         return len(running)
 
     @property

@@ -9,8 +9,9 @@ from recprune.errors import RecpruneError
 from recprune.evaluation import Gate, Interval
 from recprune.pruning.recipe import Recipe
 
-__all__ = ["HOW", "Trial", "choose", "family", "frontier", "meets", "worst"]
+__all__ = ["HOW", "RATIOS", "Trial", "choose", "family", "frontier", "meets", "worst"]
 
+RATIOS = (10, 30, 100, 300)  # a search leaves an artifact for each, where it was reached
 HOW = (
     "chosen on validation: parts were measured on one half of the users and recipes judged on the other, with one standard "
     "error of the paired difference to spare (or half of what may be lost, where that is less), and it must hold on the "
@@ -110,7 +111,7 @@ def _over(trial: Trial, gate: Gate, originals: Mapping[str, float], signs: Mappi
 
 
 def family(
-    trials: Sequence[Trial], metric: str, sign: float, original_bytes: int, ratios: Sequence[int] = (10, 30, 100, 300)
+    trials: Sequence[Trial], metric: str, sign: float, original_bytes: int, ratios: Sequence[int] = RATIOS
 ) -> dict[int, Trial]:
     """For each ratio that was reached the best trial that is that many times smaller than the original, each trial once."""
     found: dict[int, Trial] = {}

@@ -84,6 +84,10 @@ class Workbench:
         shutil.rmtree(target)
         return size
 
+    def size_at(self, price: float) -> int:
+        """Bytes of the artifact that is best at a price of a byte, as far as estimates go."""
+        return self.tradeoff.best(price, {})[0] + self.around
+
     def judged(self, recipe: Recipe, name: str) -> dict[str, Any]:
         """Apply a recipe, write its artifact to `name` in the folder, and judge what comes back from the disk: JSON."""
         size = self._made(recipe).save(self.folder / name)

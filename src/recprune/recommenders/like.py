@@ -14,6 +14,7 @@ import torch
 
 from recprune.data import Log, labels_at_least, split_by_hash
 from recprune.errors import RecpruneError, unknown
+from recprune.privacy import Private
 from recprune.recommenders.dcn import Dcn
 from recprune.recommenders.deepfm import DeepFm
 from recprune.recommenders.features import SEPARATOR, Encoded, Features, FeatureSettings
@@ -29,6 +30,7 @@ __all__ = [
     "Trained",
     "features_for",
     "like_data",
+    "privately",
     "repair_like",
     "soft_targets",
     "train_like",
@@ -53,6 +55,7 @@ class LikeSettings:
     """A model of the task: which features, which model, how it is trained.
 
     `soft`: how much of a training target comes from the rating itself instead of the label, see `soft_targets`.
+    `private`: differential privacy to train with; `privately` gives settings that suit it.
     """
 
     model: str = "dcn"
@@ -60,6 +63,7 @@ class LikeSettings:
     sizes: ModelSettings = field(default_factory=ModelSettings)
     training: Training = field(default_factory=Training)
     soft: float = 0.5
+    private: Private | None = None
 
     def __post_init__(self) -> None:
         """Check the model's name and the share."""
@@ -83,6 +87,17 @@ LIKE_IDS = LikeSettings(
 )
 """Ids, attributes and words only: everything the model knows lies in its tables."""
 
+PRIVATE = {
+    "user": Training(epochs=10, batch=4096),
+    "interaction": Training(epochs=8, batch=16384),
+}
+"""Private training by unit; `batch` counts units. Chosen on the validation part of Book-Crossing."""
+
+_NOT_COVERED = (
+    "ids: which have a row of their own, and their order by readings",
+    "epochs: the one kept is the best on validation rows",
+)
+
 
 @dataclass(frozen=True, eq=False)
 class LikeData:
@@ -97,12 +112,13 @@ class LikeData:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained model with its features and the training rows as it saw them."""
+    """A trained model, its features, and the training rows as it saw them; `private`: what was spent, for the manifest."""
 
     model: TableModel
     features: Features
     train: Encoded
     history: History
+    private: dict[str, Any] | None = None
 
 
 def like_data(log: Log, *, liked: float = 8.0, seed: int = 0) -> LikeData:
@@ -141,6 +157,22 @@ def soft_targets(ratings: Any, liked: float, share: float) -> npt.NDArray[np.flo
     graded = 1 / (1 + np.exp(-(ratings - (liked - 0.5))))
     mixed: npt.NDArray[np.float32] = ((1 - share) * (ratings >= liked) + share * graded).astype(np.float32)
     return mixed
+
+
+def privately(settings: LikeSettings, private: Private) -> LikeSettings:
+    """The same model for private training: larger batches, and nothing that is counted on the log beside its ids.
+
+    Raises RecpruneError for settings with statistics.
+    """
+    if settings.features.statistics:
+        raise RecpruneError(
+            "private training needs a model without statistics: they are counted on the log without noise"
+        )
+    features = settings.features
+    if private.unit == "user":  # a row for each user says who was there
+        features = replace(features, ids=tuple(name for name in features.ids if name != "user"))
+    sizes = replace(settings.sizes, factor_l2=0.0, bias_l2=0.0, dropout=0.0, id_dropout=0.0)
+    return replace(settings, features=features, sizes=sizes, training=PRIVATE[private.unit], private=private)
 
 
 def train_like(
@@ -187,15 +219,27 @@ def _trained(
     model = MODELS[settings.model](features, settings.sizes)
     if older is not None:
         model.inherit(older)
-    history = fit(
+    targets = soft_targets(data.train["rating"].to_numpy(), settings.features.liked, settings.soft)
+    valid, labels = features.encode(data.valid), data.labels["valid"]
+    if settings.private is None:
+        history = fit(
+            model, train, targets, valid, labels, settings.training, seed=seed, progress=progress, checkpoint=checkpoint
+        )
+        return Trained(model, features, train, history)
+    from recprune.recommenders.private import fit_private
+
+    users = data.train["user"].to_numpy()
+    history, spent = fit_private(
         model,
         train,
-        soft_targets(data.train["rating"].to_numpy(), settings.features.liked, settings.soft),
-        features.encode(data.valid),
-        data.labels["valid"],
+        targets,
+        users,
+        valid,
+        labels,
         settings.training,
+        settings.private,
         seed=seed,
         progress=progress,
         checkpoint=checkpoint,
     )
-    return Trained(model, features, train, history)
+    return Trained(model, features, train, history, spent | {"not_covered": list(_NOT_COVERED)})

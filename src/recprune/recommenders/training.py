@@ -20,7 +20,19 @@ from recprune.artifact.files import write_bytes
 from recprune.errors import RecpruneError
 from recprune.recommenders.features import Encoded
 
-__all__ = ["History", "Penalized", "RowAdam", "Training", "auc", "fit", "predict", "tensors", "train_epochs"]
+__all__ = [
+    "History",
+    "Penalized",
+    "RowAdam",
+    "Training",
+    "auc",
+    "cool",
+    "fit",
+    "optimizer_for",
+    "predict",
+    "tensors",
+    "train_epochs",
+]
 
 Array = npt.NDArray[Any]
 
@@ -176,16 +188,7 @@ def fit(
     if teacher is not None:
         soft = torch.sigmoid(torch.from_numpy(np.asarray(teacher, np.float32)))
         mixed = (1 - settings.teacher) * mixed + settings.teacher * soft
-    groups: dict[str, list[nn.Parameter]] = {"factor": [], "bias": [], "dense": []}
-    for name, parameter in model.named_parameters():
-        groups[name.rpartition(".")[2] if name.startswith("tables.") else "dense"].append(parameter)
-    optimizer = RowAdam(
-        [
-            {"params": groups["factor"], "lr": settings.row_rate},
-            {"params": groups["bias"], "lr": settings.bias_rate},
-            {"params": groups["dense"], "lr": settings.rate, "decay": settings.decay},
-        ]
-    )
+    optimizer = optimizer_for(model, settings)
     base = [group["lr"] for group in optimizer.param_groups]
     steps = -(-len(train) // settings.batch)
 
@@ -195,8 +198,7 @@ def fit(
         for step in range(steps):
             index = order[step * settings.batch : (step + 1) * settings.batch]
             share = (epoch + step / steps) / settings.epochs
-            for group, rate in zip(optimizer.param_groups, base, strict=True):
-                group["lr"] = rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
+            cool(optimizer, base, share)
             optimizer.zero_grad()
             logits = model(tensors(train.take(index)))
             loss = F.binary_cross_entropy_with_logits(logits, mixed[index])
@@ -219,6 +221,26 @@ def fit(
         progress,
         checkpoint,
     )
+
+
+def optimizer_for(model: nn.Module, settings: Training) -> RowAdam:
+    """Adam at the rates of the settings: tables of factors, tables of one column, dense layers."""
+    groups: dict[str, list[nn.Parameter]] = {"factor": [], "bias": [], "dense": []}
+    for name, parameter in model.named_parameters():
+        groups[name.rpartition(".")[2] if name.startswith("tables.") else "dense"].append(parameter)
+    return RowAdam(
+        [
+            {"params": groups["factor"], "lr": settings.row_rate},
+            {"params": groups["bias"], "lr": settings.bias_rate},
+            {"params": groups["dense"], "lr": settings.rate, "decay": settings.decay},
+        ]
+    )
+
+
+def cool(optimizer: torch.optim.Optimizer, base: list[float], share: float) -> None:
+    """Set the rates that are due when `share` of the training is done: a cosine from `base` to a twentieth of it."""
+    for group, rate in zip(optimizer.param_groups, base, strict=True):
+        group["lr"] = rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
 def train_epochs(

@@ -21,9 +21,9 @@ Array = npt.NDArray[Any]
 _BATCH = 16384
 
 
-def load(path: str | Path) -> Scorer:
+def load(path: str | Path, *, decimals: int | None = None) -> Scorer:
     """Read an artifact's directory and make it answer. Needs numpy and safetensors, no training framework."""
-    return Scorer(read(path))
+    return Scorer(read(path), decimals=decimals)
 
 
 class Recommendations(tuple[list[Array], list[Array], Array]):
@@ -52,11 +52,16 @@ class Scorer:
 
     `columns` are what a request must give. `classes`: of a classifier, what the columns of its scores are the
     probabilities of; where `score` gives one column, it is the second of two. None for other models.
+    `decimals`: 0 to 6 to which every score is rounded before anything else is done with it, so that lists tell no more than
+    rounded scores do: items that are equal then stand in the order of the catalogue. None: scores as they are.
     """
 
-    def __init__(self, artifact: Artifact) -> None:
+    def __init__(self, artifact: Artifact, *, decimals: int | None = None) -> None:
         if artifact.graph is None:
             raise RecpruneError("this artifact holds weights only: put them back into their model to score")
+        if decimals is not None and (not isinstance(decimals, int) or not 0 <= decimals <= 6):
+            raise RecpruneError(f"decimals must be a whole number from 0 to 6, got {decimals!r}")
+        self.decimals = decimals
         self.artifact = artifact
         self.graph = artifact.graph
         self.columns = artifact.graph.columns
@@ -123,7 +128,9 @@ class Scorer:
             for i, seen in enumerate(known):
                 row = values[i, : len(names)]
                 if not len(seen) and self.graph.fallback is not None:
-                    row = _finite(self.artifact.weights[self.graph.fallback].value.decode()[: len(names)].reshape(-1))
+                    row = self._rounded(
+                        self.artifact.weights[self.graph.fallback].value.decode()[: len(names)].reshape(-1)
+                    )
                 found, value = top_k(row, k, exclude=seen if exclude_history else None, candidates=allowed)
                 ids.append(names[found])
                 scores.append(value)
@@ -131,7 +138,13 @@ class Scorer:
         return Recommendations((ids, scores, np.array(fallback, dtype=bool)))
 
     def _execute(self, columns: Mapping[str, Any]) -> Array:
-        return _finite(execute(self.graph, self.artifact.weights, self.artifact.vocabularies, columns))
+        return self._rounded(execute(self.graph, self.artifact.weights, self.artifact.vocabularies, columns))
+
+    def _rounded(self, scores: Array) -> Array:
+        scores = _finite(scores)
+        if self.decimals is None:
+            return scores
+        return (np.round(scores.astype(np.float64), self.decimals) + 0.0).astype(np.float32)  # -0 is 0
 
     @np.errstate(all="ignore")
     def similar(self, texts: Sequence[Any], k: int, *, candidates: Iterable[Any] | None = None) -> Recommendations:

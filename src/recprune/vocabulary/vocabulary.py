@@ -11,13 +11,15 @@ import numpy.typing as npt
 from recprune.errors import RecpruneError, unknown
 from recprune.vocabulary.exact import ExactVocabulary
 from recprune.vocabulary.fingerprint import FingerprintVocabulary
+from recprune.vocabulary.integers import IntegerVocabulary
 
 __all__ = ["Lookup", "Vocabulary", "vocabulary_from"]
 
 Array = npt.NDArray[Any]
-_STORED: dict[str, type[ExactVocabulary] | type[FingerprintVocabulary]] = {
+_STORED: dict[str, type[ExactVocabulary] | type[FingerprintVocabulary] | type[IntegerVocabulary]] = {
     "exact": ExactVocabulary,
     "fingerprint": FingerprintVocabulary,
+    "integer": IntegerVocabulary,
 }
 
 
@@ -44,7 +46,9 @@ class Vocabulary(Lookup, Protocol):
         """What is stored beside the arrays, as JSON."""
 
 
-def vocabulary_from(spec: dict[str, Any], arrays: dict[str, Array]) -> ExactVocabulary | FingerprintVocabulary:
+def vocabulary_from(
+    spec: dict[str, Any], arrays: dict[str, Array]
+) -> ExactVocabulary | FingerprintVocabulary | IntegerVocabulary:
     """The vocabulary that `spec()` and `arrays()` describe. Raises RecpruneError where they do not fit together."""
     try:
         kind, counts = spec["vocabulary"], spec["counts"]

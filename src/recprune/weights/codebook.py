@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from recprune.bits import pack, packed_bytes, unpack
+from recprune.bits import pack, packed_bytes, unpack, unpack_first
 from recprune.errors import RecpruneError
 from recprune.weights.encoding import Encoding
 
@@ -64,7 +64,7 @@ class Codebook(Encoding):
             raise RecpruneError("words hold NaN or infinity")
         if self.codes.dtype != np.uint8 or self.codes.shape != (packed_bytes(self.rows, self.bits),):
             raise RecpruneError(f"codes of {self.bits} bits for {self.rows} rows do not fit {self.codes.shape} bytes")
-        if self.rows and int(unpack(self.codes, np.arange(self.rows), self.bits).max()) >= len(self.words):
+        if self.rows and int(unpack_first(self.codes, self.rows, self.bits).max()) >= len(self.words):
             raise RecpruneError(f"a code is beyond the {len(self.words)} words")
 
     @property
@@ -75,6 +75,10 @@ class Codebook(Encoding):
     def take(self, rows: Array) -> npt.NDArray[np.float32]:
         """Gather the codes, then the words."""
         return self.words[unpack(self.codes, np.asarray(rows), self.bits)].astype(np.float32)
+
+    def decode(self) -> npt.NDArray[np.float32]:
+        """All rows, without asking where each lies."""
+        return self.words.astype(np.float32)[unpack_first(self.codes, self.rows, self.bits)]
 
     def recode(self, array: Array) -> Codebook:
         """Another table with a book of its own, as large as this one."""

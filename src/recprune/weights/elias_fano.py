@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recprune.bits import pack, packed_bytes, unpack
+from recprune.bits import pack, packed_bytes, unpack_first
 from recprune.errors import RecpruneError
 
 __all__ = ["decode", "encode", "low_width"]
@@ -50,10 +50,9 @@ def decode(high: npt.NDArray[np.uint8], low: npt.NDArray[np.uint8], count: int, 
     ones = np.flatnonzero(np.unpackbits(high))
     if len(ones) != count:
         raise RecpruneError(f"an index of {count} entries marks {len(ones)}")
-    index = np.arange(count)
-    values: npt.NDArray[np.int64] = (ones - index) << width
+    values: npt.NDArray[np.int64] = (ones - np.arange(count)) << width
     if width:
-        values += unpack(low, index, width)
+        values += unpack_first(low, count, width)
     if count and (values[-1] >= universe or (np.diff(values) <= 0).any()):
         raise RecpruneError(f"an index of {count} entries does not increase within 0..{universe - 1}")
     return values

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from recprune.bits import pack, packed_bytes, unpack
+from recprune.bits import pack, packed_bytes, unpack, unpack_first
 from recprune.errors import RecpruneError, unknown
 from recprune.weights.encoding import Encoding
 
@@ -99,6 +99,14 @@ class Quantized(Encoding):
             step = self.scale[None, :]
         values = (codes - np.float32(levels(self.bits)[0])) * step.astype(np.float32)
         return values.reshape(rows.shape + self.dims[1:])
+
+    def decode(self) -> npt.NDArray[np.float32]:
+        """All rows, without asking where each lies."""
+        rows, columns = self.dims[0], _count(self.dims[1:])
+        codes = unpack_first(self.codes, rows * columns, self.bits).reshape(rows, columns)
+        values = codes - np.float32(levels(self.bits)[0])
+        values *= self.scale.astype(np.float32)[_scale_index(values.shape, self.granularity, self.group)]
+        return values.reshape(self.dims)
 
     def recode(self, array: Array) -> Quantized:
         """Quantize another array with these settings."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from recprune.bits import pack, packed_bytes, unpack
+from recprune.bits import pack, packed_bytes, unpack_first
 from recprune.errors import RecpruneError
 from recprune.weights import elias_fano
 from recprune.weights.encoding import Encoding
@@ -75,7 +75,7 @@ class Sparse(Encoding):
         if self.bits == _PLAIN:
             codes = self.codes.view("<f4").astype(np.float32, copy=False)
         else:
-            codes = unpack(self.codes, np.arange(stored), self.bits).astype(np.uint8)
+            codes = unpack_first(self.codes, stored, self.bits)
         if not np.isfinite(self._values(codes) if self.bits == _PLAIN else self.levels).all():
             raise RecpruneError("levels hold NaN or infinity")
         if self.paired:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from recprune.bits import pack, packed_bytes, unpack
+from recprune.bits import pack, packed_bytes, unpack_first
 from recprune.errors import RecpruneError, unknown
 from recprune.weights.cuts import Cuts
 from recprune.weights.encoding import Encoding
@@ -104,7 +104,7 @@ class Trees(Encoding):
 
     @cached_property
     def _made(self) -> npt.NDArray[np.int32]:
-        return unpack(self.cuts, np.arange(self.splits), _width(len(self.tests.thresholds))).astype(np.int32)
+        return unpack_first(self.cuts, self.splits, _width(len(self.tests.thresholds))).astype(np.int32)
 
     @cached_property
     def _open(self) -> npt.NDArray[np.int64]:
