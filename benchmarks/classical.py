@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from families import factors, text, trees
 
-from recprune.artifact.files import write_bytes
+from recprune.files import write_bytes
 from recprune.pipeline.run import machine, versions
 
 ROOT = Path(__file__).parent

@@ -134,6 +134,17 @@ def test_a_changed_file_and_a_damaged_cache_are_parsed_again(folder, tmp_path):
     assert not list(tmp_path.glob("cache/book-crossing/.parsed-*"))
 
 
+def test_a_flipped_byte_in_any_file_of_the_cache_is_seen(folder, tmp_path):
+    right = book_crossing(folder)
+    for file in sorted(tmp_path.glob("cache/book-crossing/parsed-*/*")):
+        whole = file.read_bytes()
+        for at in range(0, len(whole), 97):
+            file.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+            found = book_crossing(folder)
+            assert found.digest == right.digest, (file.name, at)
+            assert file.read_bytes() != whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :]
+
+
 def test_a_cache_that_cannot_be_written_does_no_harm(folder, tmp_path, monkeypatch):
     (tmp_path / "cache").write_text("a file where the folder should be")
     assert len(book_crossing(folder).interactions) == 4

@@ -198,9 +198,9 @@ def test_training_goes_on_where_it_stopped(data, tmp_path):
     features, train = Features.fit(data.train, data.implicit, LIKE_IDS.features)
     valid, targets = features.encode(data.valid), data.labels["train"]
 
-    def run(checkpoint, stop=None):
+    def run(checkpoint, stop=None, targets=targets, width=8):
         torch.manual_seed(0)
-        model = DeepFm(features, ModelSettings())
+        model = DeepFm(features, ModelSettings(width=width))
 
         def progress(record):
             if record["epoch"] == stop:
@@ -214,8 +214,17 @@ def test_training_goes_on_where_it_stopped(data, tmp_path):
     path = tmp_path / "state"
     with pytest.raises(KeyboardInterrupt):
         run(path, stop=2)
-    assert path.exists()
+    state = path.read_bytes()
     np.testing.assert_array_equal(run(path), whole)
+    # Not from the state of other targets, of a model of another width, or that is damaged.
+    for other in ({"targets": 1 - targets}, {"width": 4}):
+        path.write_bytes(state)
+        np.testing.assert_array_equal(run(path, **other), run(None, **other))
+    for at in np.linspace(0, len(state) - 1, 5).astype(int):
+        path.write_bytes(state[:at] + bytes([state[at] ^ 16]) + state[at + 1 :])
+        np.testing.assert_array_equal(run(path), whole)
+        path.write_bytes(state[:at])
+        np.testing.assert_array_equal(run(path), whole)
 
 
 def test_a_row_is_inherited_by_its_id_and_drawn_to_the_shared_row_by_the_readings_that_are_gone():

@@ -172,6 +172,9 @@ def test_the_frontier_has_a_mark_for_each_point(summary):
     assert chart.count('<circle class="chosen"') == 1
     assert "popularity (\N{MINUS SIGN}.0900)" in chart  # far below: on the edge, with its number
     assert frontier_chart([], "auc", 1, None, 1000) == ""
+    same = {"value": 0.0, "low": 0.0, "high": 0.0}
+    one = {"name": "codes", "kind": "ours", "disk_bytes": 10, "differences": {"auc": same}, "chosen": True}
+    assert frontier_chart([one], "auc", 20, None, 1000).count("<svg") == 1
 
 
 def test_nothing_from_data_becomes_markup(summary):

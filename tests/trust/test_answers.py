@@ -144,10 +144,15 @@ def test_private_keys_are_for_the_owner_and_never_overwritten(tmp_path):
         before = (folder / "key").read_bytes(), (folder / public).read_bytes()
         with pytest.raises(RecpruneError, match="is there already; it is not overwritten"):
             generate(folder / "key", purpose)
+        # A private half alone, as a kill between the two leaves it, gets its own public half.
         (folder / public).unlink()
+        assert generate(folder / "key", purpose) == folder / public
+        assert ((folder / "key").read_bytes(), (folder / public).read_bytes()) == before
+        (folder / public).unlink()
+        (folder / "key").write_text("something else")
         with pytest.raises(RecpruneError, match="key is there already; a private key is not overwritten"):
             generate(folder / "key", purpose)
-        assert (folder / "key").read_bytes() == before[0]
+        assert (folder / "key").read_text() == "something else"
         assert not (folder / public).exists()
     with pytest.raises(RecpruneError, match="unknown purpose of a key 'answer'; did you mean 'answers'"):
         generate(tmp_path / "x", "answer")

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from safetensors.numpy import save
 
 from recprune.artifact.artifact import FORMAT, Artifact
-from recprune.artifact.files import new_directory
 from recprune.errors import RecpruneError
+from recprune.files import new_directory
 
 __all__ = ["FILES", "JSON_LIMIT", "MANIFEST", "SIGNATURE", "contents", "to_json", "write"]
 

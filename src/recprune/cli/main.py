@@ -23,7 +23,7 @@ from recprune.cli.search import search
 from recprune.cli.sign import sign
 from recprune.cli.train import train
 from recprune.cli.verify import verify
-from recprune.errors import RecpruneError
+from recprune.errors import RecpruneError, one_line
 
 __all__ = ["app", "main"]
 
@@ -63,7 +63,7 @@ def main() -> None:
     except RecpruneError as error:
         line = str(error)
     except OSError as error:
-        line = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+        line = one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
     except MemoryError:
         line = "not enough memory"
     except KeyboardInterrupt:

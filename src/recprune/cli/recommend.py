@@ -45,9 +45,9 @@ def recommend(
     import polars as pl
 
     import recprune
-    from recprune.artifact.files import write_bytes
     from recprune.data.frames import need_columns
     from recprune.data.own import read_file
+    from recprune.files import write_bytes
     from recprune.trust import AnswerSigner
 
     if out.suffix not in (".parquet", ".csv"):

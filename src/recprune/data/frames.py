@@ -127,7 +127,8 @@ def _ids(column: pl.Series, integer: bool, where: str) -> pl.Series:
         raise RecpruneError(f"{where}: column {column.name!r} holds {column.dtype}, not ids; convert it to text")
     if not integer:
         return column.cast(pl.String)
-    result = column.cast(pl.Int64, strict=False)
+    known = column if column.dtype.is_integer() else column.cast(pl.String)
+    result = known.cast(pl.Int64, strict=False)
     if (bad := result.is_null() & column.is_not_null()).any():
         first = column.filter(bad)[0]
         raise RecpruneError(f"{where}: {first!r} in column {column.name!r} is no integer; ids are text unless declared")
@@ -182,6 +183,13 @@ def _datetimes(column: pl.Series) -> pl.Series:
     return pl.Series(column.name, [memo[text] for text in column], dtype=pl.Datetime("us"))
 
 
+def _text(column: pl.Series, where: str) -> pl.Series:
+    try:
+        return column.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        raise RecpruneError(f"{where}: column {column.name!r} holds {column.dtype}, not text or numbers") from None
+
+
 def _attributes(
     ids: pl.Series, frame: pl.DataFrame, numbers: Sequence[str], where: str, repairs: dict[str, int]
 ) -> pl.DataFrame:
@@ -192,7 +200,7 @@ def _attributes(
         (
             as_numbers(column, where).cast(pl.Float32)
             if column.name in numbers or column.dtype.is_numeric()
-            else column.cast(pl.String)
+            else _text(column, where)
         )
         for column in frame
     ]

@@ -1,5 +1,6 @@
 """The user's own log: csv or parquet files and a small YAML that says which column is what."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ import polars as pl
 from recprune.data.frames import log_from_frame, need_columns
 from recprune.data.log import Log
 from recprune.data.records import read_table
+from recprune.documents import read_yaml
 from recprune.errors import RecpruneError, unknown
+from recprune.memory import require
 
 __all__ = ["read_file", "read_log", "user_files"]
 
@@ -44,7 +47,7 @@ def read_log(config: str | Path | Mapping[str, Any]) -> Log:
     Raises `RecpruneError`, in one line, on an unknown key, a file or column that is missing, a file that is empty or
     broken, ids that are not of the declared type, and ratings that are missing or not finite.
     """
-    folder, given = (Path(), dict(config)) if isinstance(config, Mapping) else _read_yaml(Path(config))
+    folder, given = (Path(), dict(config)) if isinstance(config, Mapping) else _given(Path(config))
     where = "the mapping" if isinstance(config, Mapping) else str(config)
     for key in given:
         if key not in _KEYS:
@@ -69,20 +72,13 @@ def read_log(config: str | Path | Mapping[str, Any]) -> Log:
 
 def user_files(path: Path) -> list[Path]:
     """The files that name users, of the log that a YAML describes."""
-    folder, given = _read_yaml(path)
+    folder, given = _given(path)
     tables = [given, *([given["users"]] if "users" in given else [])]
     return [folder / str(table["file"]) for table in tables]
 
 
-def _read_yaml(path: Path) -> tuple[Path, dict[str, Any]]:
-    import yaml
-
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecpruneError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    except yaml.YAMLError as error:
-        raise RecpruneError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+def _given(path: Path) -> tuple[Path, dict[str, Any]]:
+    given = read_yaml(path)
     if not isinstance(given, dict):
         raise RecpruneError(f"{path} must be a mapping with the keys file, user and item")
     return path.parent, given
@@ -108,13 +104,17 @@ def _side_table(given: Mapping[str, Any], key: str, folder: Path, where: str) ->
 
 def read_file(path: Path, given: Mapping[str, Any]) -> pl.DataFrame:
     """A csv or parquet file as a frame; `given`: separator, quote and encoding of csv. Errors as of `read_log`."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # a name that no file can have is one more that is none
         raise RecpruneError(f"no such file: {path}")
     if path.suffix == ".parquet":
         try:
-            return pl.read_parquet(path)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise RecpruneError(f"{path} is not readable as parquet: {str(error).splitlines()[0]}") from None
+            lazy = pl.scan_parquet(path)
+            cells = lazy.select(pl.len()).collect().item() * len(lazy.collect_schema())
+            require(8 * cells, f"{path} of {cells:,} values", "leave out columns, or rows")
+            return lazy.collect()
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            said = next(iter(str(error).splitlines()), "")
+            raise RecpruneError(f"{path} is not readable as parquet: {said}") from None
     separator, quote = given.get("separator", ","), given.get("quote", '"')
     separator = {"tab": "\t", r"\t": "\t"}.get(separator, separator)
     quote = None if quote in ("none", "off", "", False, None) else quote

@@ -1,5 +1,6 @@
 """Delimited text, read record by record: a separator or a line break inside quotes is data."""
 
+import codecs
 import csv
 import io
 from collections import Counter
@@ -14,6 +15,7 @@ from recprune.errors import RecpruneError
 
 __all__ = ["as_numbers", "read_records", "read_table"]
 
+_NO_FILES = ("idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape")  # of Python itself
 _CHUNK = 100_000  # records held as Python lists at a time
 
 
@@ -61,10 +63,12 @@ def read_records(
 def _open(source: bytes | Path, name: str, encoding: str) -> TextIO:
     encoding = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
     try:
+        if codecs.lookup(encoding).name in _NO_FILES:
+            raise LookupError
         if isinstance(source, bytes):
             return io.TextIOWrapper(io.BytesIO(source), encoding=encoding, newline="")
         return source.open(encoding=encoding, newline="")
-    except LookupError:
+    except (LookupError, ValueError):  # a name with a zero character is a ValueError
         raise RecpruneError(f"{name}: unknown encoding {encoding!r}; for example utf-8, latin-1, cp1252") from None
     except OSError as error:
         raise RecpruneError(f"{name} cannot be read: {error.strerror}") from None
@@ -114,7 +118,8 @@ def as_numbers(column: pl.Series, name: str, rows: pl.Series | None = None) -> p
         raise RecpruneError(f"{name}: column {column.name!r} holds {column.dtype}, not numbers")
     given = column.str.strip_chars() if column.dtype == pl.String else column
     result = given.cast(pl.Float64, strict=False)
-    bad = (result.is_null() & given.is_not_null()) | ~result.is_finite().fill_null(True)
+    # What float32, in which ratings and attributes are kept, cannot hold would become infinite.
+    bad = (result.is_null() & given.is_not_null()) | ~result.cast(pl.Float32).is_finite().fill_null(True)
     if bad.any():
         first = int(bad.arg_max() or 0)
         row = first + 1 if rows is None else rows[first]

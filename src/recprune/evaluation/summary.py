@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from importlib.resources import files
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recprune.errors import RecpruneError
+from recprune.files import intact, sealed, write_bytes
 
 __all__ = ["FORMAT", "read_summary", "schema", "validate", "write_summary"]
 
@@ -47,24 +47,15 @@ def validate(summary: Mapping[str, Any], whose: str = "summary.json") -> None:
 
 
 def write_summary(summary: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Validate, then write atomically: a reader sees the old file or the new one, never half of it."""
+    """Validate, then write atomically and with a SHA-256: a reader sees the old file or the new one, never half of it."""
     target = Path(path)
     validate(summary, target.name)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(summary, file, indent=1, ensure_ascii=False, allow_nan=False)
-            file.write("\n")
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    text = json.dumps(sealed(summary), indent=1, ensure_ascii=False)
+    write_bytes(target, f"{text}\n".encode())
 
 
 def read_summary(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read and validate; a missing, broken or unfitting file is one RecpruneError line."""
+    """Read and validate; a missing, broken, damaged or unfitting file is one RecpruneError line."""
     target = Path(path)
     try:
         found = json.loads(target.read_text(encoding="utf-8"))
@@ -74,7 +65,9 @@ def read_summary(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise RecpruneError(f"{target}: not a summary: {error}") from None
     validate(found, str(target))
     summary: dict[str, Any] = found
-    return summary
+    if "sha256" in summary and not intact(summary):
+        raise RecpruneError(f"{target} is damaged: its SHA-256 differs; `recprune run` writes it again")
+    return {key: value for key, value in summary.items() if key != "sha256"}
 
 
 def _path(parts: Any) -> str:

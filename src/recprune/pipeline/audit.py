@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import json
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +12,16 @@ import polars as pl
 
 from recprune.adapters import adapter_for
 from recprune.artifact import Artifact, read
-from recprune.artifact.files import write_bytes
 from recprune.errors import RecpruneError
 from recprune.evaluation import Interval, by_age
+from recprune.files import read_sealed, write_arrays, write_sealed
 from recprune.pipeline.cache import Stage, digest
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.run import Run
 from recprune.pipeline.subjects import SIDES, Subject, Units, manifests, shadow, subject_of
 from recprune.privacy import ATTACKS, infer, leakage, likelihood_ratio, play
 from recprune.privacy.attacks import absence
+from recprune.processes import spawned
 
 __all__ = ["audit_task", "stored_audit"]
 
@@ -80,17 +78,16 @@ def audit_task(
         "rare_rows": {"k": min_users, "tables": _rare_rows(task, folder, shipped, min_users, run.config.seed)},
         "notes": _notes(task),
     }
-    write_bytes(place / "audit.json", json.dumps(found, allow_nan=False).encode())
+    write_sealed(place / "audit.json", found)
     return found
 
 
 def stored_audit(folder: Path) -> dict[str, Any] | None:
     """What was found by an audit of the very artifacts that lie in a task's folder; None where there is none."""
-    try:
-        found: dict[str, Any] = json.loads((folder / "audit" / "audit.json").read_text(encoding="utf-8"))
-        return found if found["manifests"] == manifests(folder) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    found = read_sealed(folder / "audit" / "audit.json")
+    if found is None or found.get("manifests") != manifests(folder):
         return None
+    return {key: value for key, value in found.items() if key != "sha256"}
 
 
 # Shadow models
@@ -111,16 +108,10 @@ def _train(run: Run, name: str, open_: list[int], rows: int, users: int, workers
         for i in open_:
             _shadow(run, name, i, rows, users, subject)
         return
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+    with spawned(workers) as pool:
         jobs = {pool.submit(_alone, run.config, run.folder.parent, name, i, rows, users): i for i in open_}
-        try:
-            for job in as_completed(jobs):
-                run.say(name, f"audit: shadow model {jobs[job] + 1}: done in {job.result():.0f} s")
-        except BaseException:
-            for process in list((pool._processes or {}).values()):
-                process.terminate()
-            raise
+        for job in as_completed(jobs):
+            run.say(name, f"audit: shadow model {jobs[job] + 1}: done in {job.result():.0f} s")
 
 
 def _alone(config: RunConfig, runs: Path, name: str, i: int, rows: int, users: int) -> float:
@@ -140,9 +131,7 @@ def _shadow(run: Run, name: str, i: int, rows: int, users: int, subject: Subject
         seed = run.config.seed + 1000 + i
         inside = np.random.default_rng(seed).random(len(subject.units.user)) < 0.5
         asked = shadow(subject, inside, seed, scratch, SIDES, say)
-        stored = io.BytesIO()
-        np.savez(stored, inside=inside, **asked)  # type: ignore[arg-type]
-        write_bytes(stage.folder / f"{stage.name}.npz", stored.getvalue())
+        write_arrays(stage.folder / f"{stage.name}.npz", {"inside": inside, **asked})
         return {"seed": seed}, [f"{stage.name}.npz"]
 
     stage.run(work)

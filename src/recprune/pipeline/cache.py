@@ -7,11 +7,13 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from recprune.artifact.files import write_bytes
+from recprune.artifact.write import SIGNATURE
 from recprune.errors import RecpruneError
+from recprune.files import read_sealed, write_sealed
 
 __all__ = ["Stage", "digest"]
 
@@ -26,7 +28,8 @@ def digest(*parts: Any) -> str:
 class Stage:
     """One stage of a task. Its result is a JSON file beside whatever files the work wrote.
 
-    The result is written last, and atomically: a stage that was killed is simply not there, and is done again.
+    The result is written last, and atomically: a stage that was killed is simply not there, and is done again. So is one
+    whose files are not the ones that it wrote: damaged, or written by a later stage that was killed.
     """
 
     name: str
@@ -42,20 +45,25 @@ class Stage:
 
     def result(self) -> dict[str, Any] | None:
         """What the stage found, where it is done and its inputs are the same."""
-        try:
-            stored = json.loads(self.path.read_text(encoding="utf-8"))
-            if stored["key"] != self.key or any(not (self.folder / name).exists() for name in stored["files"]):
-                return None
-            self.seconds = float(stored["seconds"])
-            found: dict[str, Any] = stored["result"]
-            return found
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        stored = self._stored()
+        return None if stored is None else stored["result"]
 
     @property
     def files(self) -> list[str]:
         """Names of the files that the work wrote; none where it is not done."""
-        return [] if self.result() is None else list(json.loads(self.path.read_text(encoding="utf-8"))["files"])
+        return list((self._stored() or {"files": ()})["files"])
+
+    def _stored(self) -> dict[str, Any] | None:
+        stored = read_sealed(self.path)
+        if stored is None or stored.get("key") != self.key:
+            return None
+        try:
+            if any(_content(self.folder / name) != found for name, found in stored["files"].items()):
+                return None
+        except (OSError, AttributeError):  # a file is gone; or of a format from before
+            return None
+        self.seconds = stored["seconds"]
+        return stored
 
     def run(self, work: Callable[[], tuple[dict[str, Any], list[str]]]) -> dict[str, Any]:
         """The result, from the cache or by `work`, which gives it and the names of the files that it wrote."""
@@ -66,12 +74,28 @@ class Stage:
         start = time.perf_counter()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            result, files = work()
+            result, names = work()
+            files = {name: _content(self.folder / name) for name in names}
         except OSError as error:
             raise RecpruneError(
                 f"{self.name} stopped: {error.filename or self.folder}: {error.strerror or error}"
             ) from error
         self.seconds = time.perf_counter() - start
         stored = {"key": self.key, "seconds": self.seconds, "files": files, "result": result}
-        write_bytes(self.path, json.dumps(stored, allow_nan=False).encode())
+        write_sealed(self.path, stored)
         return result
+
+
+def _content(path: Path) -> str:
+    """SHA-256 of a file, or of the files of an artifact but for its signature, which may come later."""
+    if not path.is_dir():
+        about = path.stat()
+        return _hashed(path, (about.st_mtime_ns, about.st_size, about.st_ino))
+    inside = sorted(file for file in path.iterdir() if file.name != SIGNATURE)
+    return hashlib.sha256("".join(f"{file.name} {_content(file)} " for file in inside).encode()).hexdigest()
+
+
+@cache
+def _hashed(path: Path, stamp: tuple[int, ...]) -> str:
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

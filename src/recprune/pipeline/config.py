@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from recprune.documents import is_a, read_yaml
 from recprune.errors import RecpruneError, unknown
 from recprune.evaluation import Gate
 from recprune.privacy import Private
@@ -145,34 +147,41 @@ class RunConfig:
     require_signature: str = ""
     folder: Path = field(default=Path(), compare=False)
 
+    def __post_init__(self) -> None:
+        for name in ("seed", "split_seed"):
+            if not 0 <= getattr(self, name) < 1 << 30:
+                raise RecpruneError(f"{name} must be from 0 to {(1 << 30) - 1}, got {getattr(self, name)}")
+
 
 def read_config(path: str | Path) -> RunConfig:
     """Read the YAML of a run; everything is checked before work starts, an unknown key named with the nearest known one."""
-    import yaml
-
     path = Path(path)
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecpruneError(f"cannot read {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecpruneError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    values = _mapping(given, str(path))
+    values = _mapping(read_yaml(path), str(path))
     tasks = _mapping(values.get("tasks") or {}, f"{path}: tasks")
     if not tasks:
         raise RecpruneError(f"{path} has no tasks")
-    values["tasks"] = {str(name): _task(task, f"{path}: task {name}") for name, task in tasks.items()}
-    return _build(RunConfig, {**values, "folder": path.resolve().parent}, str(path))
+    values["tasks"] = {_name(name, str(path)): _task(task, f"{path}: task {name}") for name, task in tasks.items()}
+    config = _build(RunConfig, {**values, "folder": path.resolve().parent}, str(path))
+    _name(config.name, str(path))
+    return config
+
+
+def _name(given: Any, where: str) -> str:
+    """A name of a run, a task or a recipe: a folder is called so."""
+    name = str(given)
+    if not re.fullmatch(r"[^/\\.][^/\\]{0,99}", name) or not name.isprintable():
+        raise RecpruneError(f"{where}: {name!r} cannot be the name of a folder: use letters, digits, '-' and '_'")
+    return name
 
 
 def _task(given: Any, where: str) -> TaskConfig:
     values = _mapping(given, where)
     kind = values.get("kind")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise unknown(f"kind of {where}:", str(kind), _KINDS)
     recipes = _mapping(values.get("recipes") or {}, f"{where}: recipes")
     try:
-        values["recipes"] = {str(name): Recipe.from_json(recipe) for name, recipe in recipes.items()}
+        values["recipes"] = {_name(name, where): Recipe.from_json(recipe) for name, recipe in recipes.items()}
         if "trained_small" in values:
             given = values["trained_small"]
             small = [(int(a), int(b)) for a, b in given] if kind == "like" else [int(width) for width in given]
@@ -182,7 +191,7 @@ def _task(given: Any, where: str) -> TaskConfig:
         return _build(_KINDS[kind], values, where)
     except RecpruneError as error:
         raise error if where in str(error) else RecpruneError(f"{where}: {error}") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise RecpruneError(f"{where}: {error}") from error
 
 
@@ -200,12 +209,6 @@ def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     for name, f in known.items():
         if f.default is MISSING and f.default_factory is MISSING and name not in values:
             raise RecpruneError(f"{where} lacks {name!r}")
-        kinds: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "bool": bool}
-        wanted = kinds.get(str(f.type))
-        if (
-            name in values
-            and wanted
-            and (not isinstance(values[name], wanted) or (isinstance(values[name], bool) and wanted is not bool))
-        ):
+        if name in values and not is_a(str(f.type), values[name]):
             raise RecpruneError(f"{where}: {name} must be {f.type}, got {values[name]!r}")
     return cls(**values)

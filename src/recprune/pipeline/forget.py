@@ -17,10 +17,10 @@ from typing import Any
 
 import polars as pl
 
-from recprune.artifact.files import write_bytes
 from recprune.artifact.write import SIGNATURE
 from recprune.data import Forgotten
 from recprune.errors import RecpruneError
+from recprune.files import write_bytes
 from recprune.pipeline.logs import drop_cached, user_files
 from recprune.pipeline.run import FORGOTTEN, STAGES, Run
 from recprune.pipeline.subjects import manifests

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from recprune.adapters import adapter_for
 from recprune.artifact import Artifact, read
-from recprune.artifact.files import write_bytes
+from recprune.files import write_bytes
 from recprune.pipeline.config import NextItemConfig
 from recprune.pipeline.shared import Say
 from recprune.pruning.analyze import analyze

@@ -14,7 +14,6 @@ import polars as pl
 
 from recprune.adapters import adapter_for
 from recprune.artifact import Artifact, read, write
-from recprune.artifact.files import write_bytes
 from recprune.data import Log
 from recprune.evaluation import (
     RowTruth,
@@ -24,6 +23,7 @@ from recprune.evaluation import (
     by_group,
     by_popularity,
 )
+from recprune.files import write_arrays, write_bytes
 from recprune.judge import RowJudge
 from recprune.pipeline.config import LikeConfig
 from recprune.pipeline.shared import REPAIRED, Say, Stored, judge_all, nouns, plan_recipes, try_recipes
@@ -150,7 +150,7 @@ class LikeTask:
         for peer in like_peers(self.data, self._plain, self.config.trained_small, self.seed, say):
             scores[peer.name] = peer.scores.astype(np.float32)
             found[peer.name] = {"disk_bytes": peer.disk_bytes, "note": peer.note, "frontier": peer.trained_small}
-        np.savez(folder / "peers.npz", **scores)  # type: ignore[arg-type]
+        write_arrays(folder / "peers.npz", scores)
         return found, ["peers.npz"]
 
     def analyze(self, folder: Path, say: Say) -> Stored:
@@ -195,7 +195,7 @@ class LikeTask:
             self.slices(),
             say,
         )
-        np.savez(folder / "test_scores.npz", **scores)  # type: ignore[arg-type]
+        write_arrays(folder / "test_scores.npz", scores)
         original, shipped = Scorer(read(folder / "original")), Scorer(read(folder / "artifact"))
         row = {name: test[name].to_numpy() for name in original.columns}
         step = max(1, len(test) // 200)

@@ -24,9 +24,10 @@ from recprune.evaluation import (
     estimate,
     popularity_thirds,
 )
+from recprune.files import write_arrays
 from recprune.judge import ListJudge
 from recprune.pipeline.config import NextItemConfig
-from recprune.pipeline.rankers import VALID, Ranker, ranker_for
+from recprune.pipeline.rankers import CHECKPOINT, VALID, Ranker, ranker_for
 from recprune.pipeline.shared import REPAIRED, Say, Stored, judge_all, nouns, plan_recipes, try_recipes
 from recprune.pipeline.timing import side_by_side
 from recprune.pruning.compress import pack
@@ -91,6 +92,7 @@ class NextItemTask:
     def _stored(self, folder: Path, model: Any, files: list[str]) -> Stored:
         artifact = pack(adapter_for(model).read(model), Recipe())
         size = write(artifact, folder / "original")
+        (folder / CHECKPOINT).unlink(missing_ok=True)
         valid = self._judge(self.lists(artifact, "valid"), "valid")
         rows = {part: int(sum(len(items) for items in self.data.relevant[part])) for part in ("valid", "test")}
         by_hash, by_time = "items held out by hash, half to validate, half", "latest items held out, the very last"
@@ -116,7 +118,7 @@ class NextItemTask:
         for peer in chain(others, self.ranker.small(users, self._valid, say)):
             lists[peer.name] = peer.lists
             found[peer.name] = {"disk_bytes": peer.disk_bytes, "note": peer.note, "frontier": peer.trained_small}
-        np.savez(folder / "peers.npz", **lists)  # type: ignore[arg-type]
+        write_arrays(folder / "peers.npz", lists)
         return found, ["peers.npz"]
 
     def analyze(self, folder: Path, say: Say) -> Stored:
@@ -157,7 +159,7 @@ class NextItemTask:
             self.slices(),
             say,
         )
-        np.savez(folder / "test_lists.npz", **lists)  # type: ignore[arg-type]
+        write_arrays(folder / "test_lists.npz", lists)
         histories = self.histories("test", 200)
         original, shipped = Scorer(read(folder / "original")), Scorer(read(folder / "artifact"))
         found["scoring"] = side_by_side(

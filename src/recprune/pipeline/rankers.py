@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from recprune.adapters import adapter_for
 from recprune.artifact import Artifact
-from recprune.artifact.files import write_bytes
 from recprune.context import Context
 from recprune.errors import RecpruneError
+from recprune.files import write_bytes
 from recprune.pipeline.config import NextItemConfig
 from recprune.pipeline.item_rankers import AlsRanker, EaseRanker, ItemKnnRanker, SparseEaseRanker
 from recprune.pipeline.shared import REPAIRED, Say
@@ -36,6 +36,7 @@ JudgeLists = Callable[[Array], float]
 JudgeArtifact = Callable[[Artifact], float]
 _K = 20
 _GENTLE = 2e-4  # the rate of a repair: lower than in training, whose first steps undo much
+CHECKPOINT = "training.pt"  # kept until the artifact of the original is written
 VALID = 5000  # users that choices on validation are judged on: for these the first few thousand are enough
 
 
@@ -129,10 +130,9 @@ class NeuralRanker:
         """The model, and the names of the files that it was written to."""
         from safetensors.torch import save
 
-        checkpoint = folder / "training.pt"
+        checkpoint = folder / CHECKPOINT
         model = self._trained(self.config.width, judge, say, checkpoint)
         write_bytes(folder / "model.safetensors", save(model.state_dict()))
-        checkpoint.unlink(missing_ok=True)
         return model, ["model.safetensors"]
 
     def repair(self, trained: Callable[[], Any], folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:

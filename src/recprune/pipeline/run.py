@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import platform
 import queue
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +21,7 @@ from recprune.pipeline.cache import Stage, digest
 from recprune.pipeline.config import LIKE_TREES, LikeConfig, NextItemConfig, RunConfig, TaskConfig
 from recprune.pipeline.logs import load_log
 from recprune.pipeline.shared import Say, Stored
+from recprune.processes import shared_queue, spawned
 from recprune.trust import sign_artifact, verify_artifact
 
 __all__ = ["FORGOTTEN", "STAGES", "Run", "Task", "machine", "versions"]
@@ -185,27 +183,14 @@ class Run:
         workers = min(len(open_), os.cpu_count() or 1)
         if workers < 2:
             return
-        # A process that is stopped in mid-work leaves its semaphores to Python's tracker, which frees them and warns.
-        os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
-        spawn = multiprocessing.get_context("spawn")
-        with spawn.Manager() as manager, ProcessPoolExecutor(workers, mp_context=spawn) as pool:
-            lines = manager.Queue()
+        with shared_queue() as lines, spawned(workers) as pool:
             jobs = [pool.submit(_whole_task, self.config, self.folder.parent, name, lines) for name in open_]
-            try:
-                while not all(job.done() for job in jobs) or not lines.empty():
-                    with suppress(queue.Empty):
-                        self.say(*lines.get(timeout=0.2))
-                    for job in jobs:
-                        if job.done() and job.exception() is not None:
-                            job.result()
-            except BaseException as error:
-                for process in list((pool._processes or {}).values()):
-                    process.terminate()
-                if isinstance(error, BrokenProcessPool):
-                    raise RecpruneError(
-                        "the process of a task was killed, perhaps for want of memory; finished stages are kept"
-                    ) from None
-                raise
+            while not all(job.done() for job in jobs) or not lines.empty():
+                with suppress(queue.Empty):
+                    self.say(*lines.get(timeout=0.2))
+                for job in jobs:
+                    if job.done() and job.exception() is not None:
+                        job.result()
 
     def _config(self, name: str) -> TaskConfig:
         if name not in self.config.tasks:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from recprune.artifact import read
-from recprune.artifact.files import write_bytes
 from recprune.errors import RecpruneError
 from recprune.evaluation import Gate, compare, differences
+from recprune.files import new_directory, write_bytes
 from recprune.judge import Judge
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.run import Run
@@ -65,7 +65,7 @@ def search_task(
     )
     run.say(name, "search: judging what was chosen on test, once")
     result = _judged(found, task.judge("test"), folder, task.slices(), max_drop)
-    run.sign(folder / "search" / "artifact")
+    _ship(run, found)
     result["name"], result["question"] = name, run.config.tasks[name].question
     write_bytes(folder / "search" / "recipe.yaml", recipe_yaml(found.chosen).encode())
     write_bytes(folder / "search" / "search.json", json.dumps(result, allow_nan=False).encode())
@@ -82,18 +82,29 @@ def recipe_yaml(trial: Trial, name: str = "searched") -> str:
     return text
 
 
+def _ship(run: Run, found: Found) -> None:
+    """What was chosen becomes `artifact`, and the family stands beside it: each whole and signed when it takes its name."""
+    place = found.folder
+    family = {f"{ratio}x": trial for ratio, trial in found.family.items()}
+    for trial, target in (
+        (found.chosen, place / "artifact"),
+        *((t, place / "family" / name) for name, t in family.items()),
+    ):
+        with new_directory(target) as copy:
+            shutil.copytree(place / trial.folder, copy, dirs_exist_ok=True)
+            if target.name == "artifact":
+                run.sign(copy)
+    for left in (place / "family").glob("*x"):
+        if left.name not in family:
+            shutil.rmtree(left)
+
+
 def _judged(found: Found, judge: Judge, folder: Path, slices: list[Any], max_drop: str | None) -> dict[str, Any]:
     base = judge.predict(read(folder / "original"))
     place = found.folder
     chosen = judge.predict(read(place / found.chosen.folder))
     evaluation = compare(judge.truth, base, chosen, judge.metrics, slices)
-    shutil.rmtree(place / "artifact", ignore_errors=True)
-    shutil.copytree(place / found.chosen.folder, place / "artifact")
-    shutil.rmtree(place / "family", ignore_errors=True)
-    predictions = {}
-    for ratio, trial in found.family.items():
-        shutil.copytree(place / trial.folder, place / "family" / f"{ratio}x")
-        predictions[str(ratio)] = judge.predict(read(place / trial.folder))
+    predictions = {str(ratio): judge.predict(read(place / trial.folder)) for ratio, trial in found.family.items()}
     on_test = differences(judge.truth, base, predictions, judge.metrics[:2]) if predictions else {}
     metrics = evaluation.to_json()["metrics"]
     return {

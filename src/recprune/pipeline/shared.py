@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,10 @@ def try_recipes(
         compressed = apply(
             snapshot, recipe, context, adapter, model, metadata=room, run=_as_it_is if private is None else watch
         )
-        compressed.save(_path(config, folder, name))
-        valid = dict(judge(read(_path(config, folder, name))))
+        scratch = folder / ".judged"  # what ships has its metrics from the first moment on
+        compressed.save(scratch)
+        valid = dict(judge(read(scratch)))
+        shutil.rmtree(scratch)
         measured = {metric: round(value, 6) for metric, value in valid.items()}
         size = compressed.save(_path(config, folder, name), known(measured, watch.found))
         found[name] = {"size": size, "plan": compressed.plan, "valid": valid}

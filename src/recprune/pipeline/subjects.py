@@ -107,7 +107,8 @@ def shadow(
 
     `place`: a folder that is there while it works. `sides`: of `SIDES`.
     """
-    place.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(place, ignore_errors=True)  # of one of other settings that was killed
+    place.mkdir(parents=True)
     task = subject.without(present, seed)
     task.train(place, say)
     if "compressed" in sides:

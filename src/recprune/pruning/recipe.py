@@ -38,6 +38,8 @@ class Recipe:
                 raise RecpruneError(f"a recipe consists of steps ({', '.join(METHODS)}), got {step!r}")
         given = self.fingerprint
         listed = list(given.values()) if isinstance(given, Mapping) else [] if given is None else [given]
+        if isinstance(given, Mapping) and not all(isinstance(pattern, str) for pattern in given):
+            raise RecpruneError(f"fingerprint gives bits by patterns of axes, got {given!r}")
         if not all(type(bits) is int and 1 <= bits <= 16 for bits in listed):
             raise RecpruneError(f"fingerprint must be 1..16 bits, by axis or for all, or none; got {given!r}")
 
@@ -70,7 +72,12 @@ class Recipe:
                 raise unknown("step", str(verb), METHODS)
             if not isinstance(fields or {}, Mapping):
                 raise RecpruneError(f"the fields of {verb} are a mapping, got {fields!r}")
-            steps.append(METHODS[verb].from_fields(fields or {}))
+            try:
+                steps.append(METHODS[verb].from_fields(fields or {}))
+            except RecpruneError:
+                raise
+            except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
+                raise RecpruneError(f"{verb}: {error}") from error
         return cls(tuple(steps), given.get("fingerprint"))
 
     def describe(self) -> list[str]:

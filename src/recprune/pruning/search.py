@@ -17,6 +17,7 @@ from recprune.adapters import Adapter, adapter_for
 from recprune.errors import RecpruneError
 from recprune.evaluation import Gate
 from recprune.judge import Judge
+from recprune.processes import follow_parent
 from recprune.pruning.methods import DropFields, DropRows
 from recprune.pruning.recipe import Recipe
 from recprune.pruning.store import Store, alone
@@ -229,6 +230,9 @@ def _run(bench: Workbench, goal: _Goal, retrained: bool, count: int, stop: float
         try:
             found = bench.judged(recipe, f"tried/{bench.key}-{'r' * retrained}{trial.number}")
         except RecpruneError as error:
+            if isinstance(error.__cause__, OSError):  # the disk's fault, not the recipe's
+                store.fail(trial, "stopped")
+                raise
             store.fail(trial, "error", str(error))
             continue
         except BaseException:
@@ -303,6 +307,7 @@ def _worker(
     worker: int,
 ) -> None:
     """A process of a search: opens the model anew and works on the same store."""
+    follow_parent()
     stop = time.monotonic() + left
     try:
         model, data, judge = reopen()

@@ -32,19 +32,19 @@ class Store:
     def __init__(self, path: Path, name: str, tradeoff: Tradeoff, fits: bool) -> None:
         try:
             import optuna
-            from optuna.storages.journal import JournalFileBackend
+
+            from recprune.pruning.journal import Journal
         except ImportError:
             raise RecpruneError("searching needs Optuna: pip install 'recprune[search]'") from None
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._optuna, self.path, self.tradeoff, self.fits = optuna, path, tradeoff, fits
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
-            self.study = optuna.create_study(
-                storage=storage, study_name=name, directions=["minimize", "minimize"], load_if_exists=True
-            )
-        except Exception as error:
-            raise RecpruneError(f"{path} is damaged: {' '.join(str(error).split())}; {_ADVICE}") from error
+        self.study = optuna.create_study(
+            storage=optuna.storages.JournalStorage(Journal(path)),
+            study_name=name,
+            directions=["minimize", "minimize"],
+            load_if_exists=True,
+        )
 
     def enqueue(self, point: Mapping[str, Any], fit: int = 0) -> None:
         """Try this point before anything that is proposed; parts that it does not name are trusted as measured.
@@ -146,9 +146,6 @@ class Store:
         return result
 
 
-_ADVICE = "nothing was changed; what stands before the damage is whole, move the file away to search anew"
-
-
 def _digest(value: Any) -> bytes:
     import hashlib
 
@@ -157,10 +154,7 @@ def _digest(value: Any) -> bytes:
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Hold a journal for one search and its workers; a torn last line, of a kill in mid-write, is cut off.
-
-    Raises RecpruneError where another search holds it, and for a damaged line; the file is then left as it is.
-    """
+    """Hold a journal for one search and its workers. Raises RecpruneError where another search holds it."""
     import fcntl
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,21 +163,4 @@ def alone(path: Path) -> Iterator[None]:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise RecpruneError(f"{path} is in use by another search; wait for it, or stop it") from None
-        # Whoever held Optuna's own lock on the file is gone, for this one is ours.
-        path.with_name(path.name + ".lock").unlink(missing_ok=True)
-        if path.exists():
-            _mend(path)
         yield
-
-
-def _mend(path: Path) -> None:
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    for number, line in enumerate(whole.splitlines(), 1):
-        try:
-            json.loads(line)
-        except ValueError:
-            raise RecpruneError(f"{path} is damaged at line {number}; {_ADVICE}") from None
-    if len(whole) < len(content):
-        with path.open("r+b") as file:
-            file.truncate(len(whole))

@@ -16,11 +16,10 @@ import numpy as np
 
 from recprune.adapters import Adapter
 from recprune.artifact import Artifact, lay_out, read, write
-from recprune.artifact.files import write_bytes
-from recprune.artifact.write import MANIFEST
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.evaluation import differences, parse_metric
+from recprune.files import read_sealed, write_sealed
 from recprune.judge import Judge
 from recprune.pruning.compress import CompressedModel, apply, pack
 from recprune.pruning.estimate import Estimate, Tradeoff, measure
@@ -108,9 +107,12 @@ class Workbench:
         }
 
     def restore(self, recipe: Recipe, name: str, say: Callable[[str], None]) -> None:
-        """Write an artifact again that is not there any more: one that was no longer among the best, or was deleted."""
-        if not (self.folder / name / MANIFEST).exists():
+        """Write an artifact again that is not there: it was no longer among the best, was deleted, or is damaged."""
+        try:
+            read(self.folder / name)
+        except RecpruneError:
             say(f"making {name} again")
+            shutil.rmtree(self.folder / name, ignore_errors=True)
             self._made(recipe).save(self.folder / name)
 
     def _made(self, recipe: Recipe) -> CompressedModel:
@@ -153,7 +155,7 @@ class Workbench:
                 )
             found = measure(self.original, self.snapshot.weights, knob, self.context, self._remembered, lost, hashed)
             stored[knob.name] = asdict(found)
-            write_bytes(self._measured, json.dumps(stored).encode())
+            write_sealed(self._measured, stored)
             say(f"measured {i + 1}/{len(knobs)} alone: {knob.name}")
 
     @property
@@ -166,11 +168,8 @@ class Workbench:
         return self.folder / f"alone-{self.key}.json"
 
     def _stored(self) -> dict[str, Any]:
-        try:
-            found: dict[str, Any] = json.loads(self._measured.read_text("utf-8"))
-        except (OSError, ValueError):  # not there, or not ours: it is measured again
-            return {}
-        return found
+        found = read_sealed(self._measured) or {}  # not there, or damaged: it is measured again
+        return {name: of for name, of in found.items() if name != "sha256"}
 
     def _drop(self, base: Any, answers: Any) -> float:
         """How much worse the leading metric is; what gets better counts less one standard error, as long as any is left."""

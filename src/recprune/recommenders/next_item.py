@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from recprune.recommenders.next_item_data import NextItemData
 from recprune.recommenders.sequences import SequenceModel, padded
-from recprune.recommenders.training import History, RowAdam, train_epochs
+from recprune.recommenders.training import History, RowAdam, fingerprint, train_epochs
 
 __all__ = ["Batch", "Windows", "held_out", "next_item_loss", "train_next_item"]
 
@@ -113,7 +113,7 @@ def train_next_item(
             total += loss.item()
         return total / len(windows)
 
-    shapes = [tuple(p.shape) for p in model.parameters()]
-    identity = f"{type(model).__name__} {shapes} {epochs} {rate} {patience} {seed}"
+    of_data = fingerprint(data.histories, data.relevant, data.catalogue)
+    identity = f"{type(model).__name__} {epochs} {rate} {patience} {seed} {of_data}"
     judged = ("ndcg@10", lambda: judge(model))
     return train_epochs(model, optimizer, one, judged, epochs, patience, seed, identity, progress, checkpoint)

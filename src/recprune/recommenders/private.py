@@ -24,7 +24,17 @@ from recprune import memory
 from recprune.privacy import Private, delta_for, noise_for, spent
 from recprune.recommenders.features import Encoded
 from recprune.recommenders.tables import TableModel
-from recprune.recommenders.training import History, Training, auc, cool, optimizer_for, predict, tensors, train_epochs
+from recprune.recommenders.training import (
+    History,
+    Training,
+    auc,
+    cool,
+    fingerprint,
+    optimizer_for,
+    predict,
+    tensors,
+    train_epochs,
+)
 
 __all__ = ["clipped_gradients", "fit_private"]
 
@@ -102,7 +112,7 @@ def fit_private(
         settings.epochs,
         settings.patience,
         seed,
-        f"{asdict(settings)} {asdict(private)} {seed} {len(train)}",
+        f"{asdict(settings)} {asdict(private)} {seed} {fingerprint(vars(train), targets, labels, users)}",
         progress,
         checkpoint,
     )

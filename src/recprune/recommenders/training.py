@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -16,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recprune.artifact.files import write_bytes
 from recprune.errors import RecpruneError
+from recprune.files import write_bytes
 from recprune.recommenders.features import Encoded
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Training",
     "auc",
     "cool",
+    "fingerprint",
     "fit",
     "optimizer_for",
     "predict",
@@ -180,7 +182,7 @@ def fit(
 
     `targets`: in [0, 1], of the training rows; `labels`: 0 or 1, of the validation rows; `teacher`: logits of the
     training rows by a better model: `settings.teacher` of the loss is then the cross-entropy to its probabilities.
-    `checkpoint`: a file written after every epoch; where it is from the same settings and seed, training goes on from it.
+    `checkpoint`: a file written after every epoch; where it is of the same training, that goes on from it.
     """
     if len(targets) != len(train) or len(labels) != len(valid):
         raise RecpruneError(f"{len(train)} rows with {len(targets)} targets, {len(valid)} with {len(labels)} labels")
@@ -217,7 +219,7 @@ def fit(
         settings.epochs,
         settings.patience,
         seed,
-        f"{asdict(settings)} {seed} {len(train)}",
+        f"{asdict(settings)} {seed} {fingerprint(vars(train), targets, labels, teacher)}",
         progress,
         checkpoint,
     )
@@ -259,16 +261,15 @@ def train_epochs(
 
     `one`: trains an epoch and gives its mean loss. `judge`: the metric's name, and what gives it on validation, the higher
     the better; training stops when it has not risen for `patience` epochs. `checkpoint`: a file written after every epoch;
-    where it has the same `identity`, training goes on from it.
+    where it has the same `identity`, and `model` starts from the same weights, training goes on from it, if it is whole.
     """
     metric, judged = judge
     history, best, start = History(), copy.deepcopy(model.state_dict()), 0
-    if checkpoint is not None and checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        if saved["identity"] == identity:
-            model.load_state_dict(saved["model"])
-            optimizer.load_state_dict(saved["optimizer"])
-            history, best, start = History(saved["epochs"], saved["best"]), saved["weights"], saved["next"]
+    identity = f"{identity} {fingerprint(best)}"
+    if checkpoint is not None and (saved := _saved(checkpoint, identity)) is not None:
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        history, best, start = History(saved["epochs"], saved["best"]), saved["weights"], saved["next"]
     for epoch in range(start, epochs):
         if history.best >= 0 and epoch - 1 - history.best >= patience:
             break
@@ -283,7 +284,6 @@ def train_epochs(
             progress(record)
         if checkpoint is not None:
             state = {
-                "identity": identity,
                 "model": model.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "epochs": history.epochs,
@@ -293,6 +293,43 @@ def train_epochs(
             }
             content = io.BytesIO()
             torch.save(state, content)
-            write_bytes(checkpoint, content.getvalue())
+            write_bytes(checkpoint, _seal(identity, content.getvalue()) + content.getvalue())
     model.load_state_dict(best)
     return history
+
+
+def fingerprint(*values: Any) -> str:
+    """SHA-256 of arrays and tensors, in mappings and sequences or by themselves: whether it is the same training."""
+    found = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                found.update(f"{key}:".encode())
+                add(inner)
+        elif isinstance(value, list | tuple):
+            for inner in value:
+                add(inner)
+        else:
+            array = np.asarray(value)
+            found.update(f"{array.dtype} {array.shape}".encode())
+            found.update(str(value).encode() if array.dtype == object else np.ascontiguousarray(array).tobytes())
+
+    add(values)
+    return found.hexdigest()
+
+
+def _seal(identity: str, content: bytes) -> bytes:
+    return hashlib.sha256(identity.encode() + content).digest()
+
+
+def _saved(checkpoint: Path, identity: str) -> dict[str, Any] | None:
+    """What was kept of this very training; None where there is nothing, or a damaged file."""
+    try:
+        seal, content = (given := checkpoint.read_bytes())[:32], given[32:]
+    except OSError:
+        return None
+    if seal != _seal(identity, content):
+        return None
+    found: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True)
+    return found

@@ -153,7 +153,7 @@ def frontier_chart(
     span = max(max(ours) - min(ours), abs(limit or 0) * 2, 1e-4)
     low: float = max(min(*values, 0.0), min(*ours, 0.0, limit or 0.0) - 0.3 * span)
     high = max(min(max(*values, 0.0), max(*ours, 0.0) + 0.3 * span), 0.0)
-    pad = 0.12 * (high - low)
+    pad = 0.12 * (high - low) or span  # where nothing differs at all
     ticks = _ticks(low - pad, high + pad, 6)
     low, high = min(low - pad, ticks[0]), max(high + pad, ticks[-1])
     sizes = [p["disk_bytes"] for p in shown] + [original_bytes]

@@ -1,13 +1,13 @@
 """`write_report`: one self-contained HTML page from summary.json, without any request or script."""
 
 import os
-import tempfile
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from recprune.evaluation import validate
+from recprune.files import write_bytes
 from recprune.report.html import esc, html_table
 from recprune.report.sections import SECTIONS
 from recprune.report.words import (
@@ -30,18 +30,7 @@ __all__ = ["render_report", "write_report"]
 
 def write_report(summary: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Write the page atomically. A summary that does not fit its schema is a RecpruneError."""
-    target = Path(path)
-    text = render_report(summary)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_bytes(Path(path), render_report(summary).encode())
 
 
 def render_report(summary: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from recprune.files import write_bytes
 from recprune.report.charts import frontier_chart
 from recprune.report.html import esc, html_table
 from recprune.report.words import interval, metric_name, number, signed, size
@@ -14,8 +15,8 @@ __all__ = ["write_search_report"]
 
 
 def write_search_report(found: Mapping[str, Any], path: Path) -> None:
-    """One self-contained page: the frontier, what was chosen, what it gives on test, and the family."""
-    path.write_text(_page(found), encoding="utf-8")
+    """One self-contained page, atomically: the frontier, what was chosen, what it gives on test, and the family."""
+    write_bytes(path, _page(found).encode())
 
 
 def _page(found: Mapping[str, Any]) -> str:

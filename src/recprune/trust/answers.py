@@ -89,7 +89,7 @@ class AnswerSigner:
 
     def file(self, path: str | Path, *, now: float | None = None) -> Path:
         """Write `<path>.jws` beside a file, with the file's SHA-256 and name; give its path."""
-        from recprune.artifact.files import write_bytes
+        from recprune.files import write_bytes
 
         path = Path(path)
         signature = path.with_name(path.name + ".jws")

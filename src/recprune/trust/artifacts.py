@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recprune.artifact.files import write_bytes
 from recprune.artifact.read import parse_json
 from recprune.artifact.write import JSON_LIMIT, MANIFEST, SIGNATURE
 from recprune.errors import RecpruneError
+from recprune.files import write_bytes
 from recprune.trust.keys import need_extra, pem_kind, read_key
 from recprune.trust.signature import plain_files, read_limited, same_names, signed_files
 
@@ -78,7 +78,11 @@ def sign_artifact(path: str | Path, key: str | Path | None, certificate: str | P
     for name, entry in _manifest_files(path).items():
         if signed.get(name) != entry["sha256"]:
             raise RecpruneError(f"{path}: {name!r} is not the file that the manifest names; nothing was signed")
-    write_bytes(path / SIGNATURE, content)
+    try:
+        # What a kill leaves half written must not lie among the files that a signature covers.
+        write_bytes(path / SIGNATURE, content, path.parent)
+    except RecpruneError:  # the folder around it is not ours, or on another disk
+        write_bytes(path / SIGNATURE, content)
     return signed[MANIFEST]
 
 
@@ -137,9 +141,13 @@ def _refusal(path: Path, signed: dict[str, str], trust: str | Path | Sigstore, e
 
 def _same_key(content: bytes, trust: Path, file: Path) -> None:
     """The library's own hint of the key: the SHA-256 of its PEM. It only makes the message better."""
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
-    key = load_pem_public_key(trust.read_bytes())
+    try:
+        key = load_pem_public_key(trust.read_bytes())
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise RecpruneError(f"{trust} is no public key that can be used: {error}") from error
     pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     material = parse_json(content, file)["verificationMaterial"]
     if "publicKey" not in material or material["publicKey"].get("hint") != hashlib.sha256(pem).hexdigest():

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from recprune.artifact.files import write_bytes
 from recprune.artifact.read import parse_json
 from recprune.errors import RecpruneError, unknown
+from recprune.files import write_bytes
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
     from joserfc.jwk import OKPKey
 
@@ -35,7 +37,8 @@ def generate(path: str | Path, purpose: Purpose = "artifacts", keys: str | Path 
 
     For `artifacts` it is a key of the curve P-256, public in `<path>.pub` (PEM). For `answers` it is Ed25519, public in
     `<path>.jwks`, a JSON Web Key Set that names it by its thumbprint (RFC 7638); with `keys`, it is added to that set, so
-    that verifiers know old and new while keys change. Raises RecpruneError for a path where there is a file already.
+    that verifiers know old and new while keys change. A private half that a kill left alone gets its public one. Raises
+    RecpruneError for a path where there is a file already.
     """
     need_extra()
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -53,11 +56,17 @@ def generate(path: str | Path, purpose: Purpose = "artifacts", keys: str | Path 
         raise RecpruneError(f"{public} is there already; it is not overwritten")
     else:
         known = []
-    key = ec.generate_private_key(ec.SECP256R1()) if purpose == "artifacts" else ed25519.Ed25519PrivateKey.generate()
-    _write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    key = _alone(path, purpose)
+    if key is None:
+        key = (
+            ec.generate_private_key(ec.SECP256R1()) if purpose == "artifacts" else ed25519.Ed25519PrivateKey.generate()
+        )
+        _write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     if isinstance(key, ed25519.Ed25519PrivateKey):
         jwk = as_jwk(key.public_key())
         entry = {**jwk.as_dict(private=False), "kid": jwk.thumbprint(), "use": "sig", "alg": "Ed25519"}
+        if any(other.get("x") == entry["x"] for other in known):
+            raise RecpruneError(f"{path} is there already; a private key is not overwritten")
         write_bytes(public, json.dumps({"keys": [*known, entry]}, indent=1).encode() + b"\n")
     else:
         write_bytes(public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
@@ -67,13 +76,14 @@ def generate(path: str | Path, purpose: Purpose = "artifacts", keys: str | Path 
 def private_key(path: str | Path) -> Ed25519PrivateKey:
     """The private key that signs answers. Raises RecpruneError for a file that is none."""
     need_extra()
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     content = read_key(path, "PRIVATE KEY").read_bytes()
     try:
         key = load_pem_private_key(content, None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise RecpruneError(f"{path} is no private key that can be used: {error}") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise RecpruneError(f"{path} does not sign answers: make a key with `recprune keygen --for answers`")
@@ -146,19 +156,48 @@ def _read(path: str | Path) -> bytes:
     try:
         with Path(path).open("rb") as opened:
             return opened.read(_LIMIT)
-    except OSError as error:
-        raise RecpruneError(f"cannot read the key {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
+        raise RecpruneError(f"cannot read the key {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _alone(path: Path, purpose: Purpose) -> EllipticCurvePrivateKey | Ed25519PrivateKey | None:
+    """The private key that is there already, its public half perhaps not; None where there is no file."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    if not os.path.lexists(path):
+        return None
+    try:
+        key = load_pem_private_key(_read(path), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if purpose == "artifacts" and isinstance(key, EllipticCurvePrivateKey):
+        return key
+    if purpose == "answers" and isinstance(key, Ed25519PrivateKey):
+        return key
+    raise RecpruneError(f"{path} is there already; a private key is not overwritten")
 
 
 def _write_private(path: Path, content: bytes) -> None:
     """Only the owner may read it from the first byte on, and what is there is never overwritten."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # its mode is 0600
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(name, path)  # unlike a renaming, it never replaces
+            except PermissionError:  # a file system without links
+                if path.exists():
+                    raise FileExistsError(path) from None
+                os.replace(name, path)
+        finally:
+            Path(name).unlink(missing_ok=True)
     except FileExistsError:
         raise RecpruneError(f"{path} is there already; a private key is not overwritten") from None
     except OSError as error:

@@ -1,0 +1,70 @@
+"""What people write by hand: YAML, read within limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from recprune.errors import RecpruneError
+
+__all__ = ["is_a", "read_yaml"]
+
+_LIMIT = 256 << 10  # bytes
+_MOST = 100_000  # values, those that are named twice counted twice
+_LARGEST = 1e308
+_DEEPEST = 50  # levels
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file says: mappings, lists, texts, numbers, dates.
+
+    Raises RecpruneError that names the file where it cannot be read, is no YAML, or is larger or deeper than anybody writes:
+    a few lines of it can stand for more than any memory holds.
+    """
+    import yaml
+
+    try:
+        with path.open("rb") as opened:
+            content = opened.read(_LIMIT + 1)
+        if len(content) > _LIMIT:
+            raise RecpruneError(f"{path} is larger than {_LIMIT} bytes, which no YAML of recprune is")
+        given = yaml.load(content.decode("utf-8-sig"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except RecpruneError:
+        raise
+    except OSError as error:
+        raise RecpruneError(f"cannot read {path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, AttributeError) as error:
+        said = " ".join(str(error).split()).replace('in "<unicode string>", ', "at ")
+        raise RecpruneError(f"{path} is not valid YAML: {said}") from error
+    except RecursionError as error:
+        raise RecpruneError(f"{path} is not valid YAML: it is nested too deeply") from error
+    _count(given, path, {}, 0)
+    return given
+
+
+def is_a(kind: str, value: Any) -> bool:
+    """Whether a value fits what a dataclass says of a field: `int`, `float` (finite), `str` or `bool`.
+
+    A kind that is none of these fits everything.
+
+    >>> is_a("int", True), is_a("float", 1), is_a("float", float("nan"))
+    (False, True, False)
+    """
+    if kind == "float":
+        return type(value) in (int, float) and abs(value) < _LARGEST
+    return type(value).__name__ == kind if kind in ("int", "str", "bool") else True
+
+
+def _count(value: Any, path: Path, known: dict[int, int], depth: int) -> int:
+    """How many values there are; those that aliases name again count again, at no cost."""
+    if not isinstance(value, dict | list | tuple | set):
+        return 1
+    if depth > _DEEPEST:
+        raise RecpruneError(f"{path} is nested deeper than {_DEEPEST} levels")
+    if id(value) not in known:
+        known[id(value)] = _MOST  # of one that holds itself
+        inner = [*value, *value.values()] if isinstance(value, dict) else list(value)
+        known[id(value)] = 1 + sum(_count(one, path, known, depth + 1) for one in inner)
+    if known[id(value)] > _MOST:
+        raise RecpruneError(f"{path} stands for more than {_MOST:,} values")
+    return known[id(value)]
