@@ -39,11 +39,16 @@ def test_every_failure_is_one_line_and_a_status(monkeypatch, capsys, error, stat
         (["run", "none.yaml"], "cannot read none.yaml"),
         (["run", "bad.yaml"], "bad.yaml is not valid YAML"),
         (["report", "bad.yaml"], "bad.yaml"),
+        (["forget", "none.yaml", "--user", "ann"], "cannot read none.yaml"),
+        (["forget", "run.yaml", "--user", "ann"], "is none of book_crossing"),
+        (["forget", "run.yaml", "--user", "ann", "--models", "2"], "needs 4 models or more, got 2"),
     ],
 )
 def test_bad_input_names_the_input(tmp_path, monkeypatch, capsys, arguments, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.yaml").write_text("a: [", encoding="utf-8")
+    task = "{kind: next_item, recipes: {a: {steps: []}}, ship: a, gate: 'ndcg@10:1%'}"
+    (tmp_path / "run.yaml").write_text(f"{{name: r, data: none.yaml, tasks: {{t: {task}}}}}", encoding="utf-8")
     monkeypatch.setattr("sys.argv", ["recprune", *arguments])
     with pytest.raises(SystemExit) as caught:
         main()

@@ -1,9 +1,10 @@
+import shutil
 from importlib import import_module
 
 import polars as pl
 import pytest
 
-from recprune.data import book_crossing
+from recprune.data import Forgotten, book_crossing
 from recprune.data.records import read_records
 from recprune.errors import RecpruneError
 
@@ -228,3 +229,19 @@ def test_the_real_log_has_the_known_figures():
     assert log.users["age"].drop_nulls().is_between(5, 100).all()
     assert log.items["year"].drop_nulls().is_between(1800, 2005).all()
     assert not log.items["title"].str.contains("&amp;").any()
+
+
+def test_forgotten_users_are_in_no_cache(folder, tmp_path, monkeypatch):
+    book_crossing(folder)
+    some = Forgotten().adding(["2", "4"])
+    first = book_crossing(folder, some)
+    assert first.interactions["user"].to_list() == ["1", "3", "3"]
+    assert first.users["user"].to_list() == ["1", "3", "5"]
+    module.drop_parsed(some)
+    (parsed,) = tmp_path.glob("cache/book-crossing/parsed-*")
+    assert pl.read_parquet(parsed / "users.parquet")["user"].to_list() == ["1", "3", "5"]
+    assert book_crossing(folder, some).interactions.equals(first.interactions)
+    # Parsed again from the files, which still have them, nothing of them is cached.
+    shutil.rmtree(parsed)
+    assert book_crossing(folder, some).interactions.equals(first.interactions)
+    assert [path.name for path in tmp_path.glob("cache/book-crossing/parsed-*")] == [parsed.name]

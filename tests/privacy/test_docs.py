@@ -18,4 +18,5 @@ def test_the_example_runs_and_prints_what_the_page_says(capsys):
 
 def test_the_command_of_the_page_exists():
     known = {command.callback.__name__ for command in app.registered_commands}
-    assert set(re.findall(r"^\$ recprune ([a-z]+)", PAGE.read_text(encoding="utf-8"), flags=re.M)) == {"audit"} <= known
+    shown = re.findall(r"^\$ recprune ([a-z]+)", PAGE.read_text(encoding="utf-8"), flags=re.M)
+    assert set(shown) == {"audit", "forget"} <= known

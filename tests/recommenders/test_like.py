@@ -227,6 +227,29 @@ def test_training_goes_on_where_it_stopped(data, tmp_path):
         np.testing.assert_array_equal(run(path), whole)
 
 
+def test_a_row_is_inherited_by_its_id_and_drawn_to_the_shared_row_by_the_readings_that_are_gone():
+    def features(rows):
+        frame = pl.DataFrame(rows, schema=["user", "item", "rating"], orient="row")
+        settings = FeatureSettings(ids=("user", "item"), words=None)
+        return Features.fit(frame, frame.clear(), settings)[0]
+
+    kept = [("ann", "x", 8.0), ("ann", "y", 3.0), ("bob", "x", 9.0), ("bob", "y", 1.0)]
+    sizes = ModelSettings(width=1, min_readings=2, deep=())
+    older = DeepFm(features([*kept, ("eve", "x", 8.0), ("eve", "z", 9.0)]), sizes)
+    model = DeepFm(features(kept), sizes)
+    assert older.features.ids["item"].to_list() == ["x", "y", "z"]
+    with torch.no_grad():
+        # Items x, y and the shared row, which z reads, as it was read once.
+        older.tables["item"].factor.copy_(torch.tensor([[4.0], [6.0], [1.0]]))
+        older.tables["user"].bias.copy_(torch.tensor([[1.0], [2.0], [3.0], [0.5]]))
+        older.output.weight.fill_(7.0)
+    model.inherit(older)
+    # One reading of three of x is gone: 1 + 2/3 * (4 - 1). Nothing of y is.
+    assert model.tables["item"].factor.flatten().tolist() == pytest.approx([3.0, 6.0, 1.0])
+    assert model.tables["user"].bias.flatten().tolist() == pytest.approx([1.0, 2.0, 0.5])
+    assert (model.output.weight == 7).all()
+
+
 def test_a_teacher_takes_its_share(data):
     features, train = Features.fit(data.train, data.implicit, LIKE_IDS.features)
     valid = features.encode(data.valid)

@@ -96,6 +96,20 @@ def right(model):
 
 
 @pytest.mark.parametrize("make", [TwoTower, SasRec])
+def test_a_row_is_inherited_by_its_item_and_drawn_to_a_fresh_one_by_the_readers_who_are_gone(make):
+    older = make(np.array(["a", "b", "c"]), np.array([0.3, 0.2, 0.1]), width=2)
+    model = make(np.array(["b", "a"]), np.array([0.1, 0.3]), width=2)
+    fresh = model.items.detach().clone()
+    model.inherit(older)
+    assert torch.allclose(model.items[0], (fresh[0] + older.items[1]) / 2)  # half of the readers of b
+    assert torch.allclose(model.items[1], older.items[0])
+    assert torch.equal(model.items[2], fresh[2])
+    assert model.popularity.flatten().tolist() == pytest.approx([0.1, 0.3, 0.0])
+    layers = [name for name in model.state_dict() if name not in ("items", "popularity")]
+    assert all(torch.equal(model.state_dict()[name], older.state_dict()[name]) for name in layers)
+
+
+@pytest.mark.parametrize("make", [TwoTower, SasRec])
 def test_training_finds_the_next_item_and_goes_on_where_it_was_stopped(make, tmp_path):
     def trained(epochs, stop=None, checkpoint=None):
         torch.manual_seed(0)

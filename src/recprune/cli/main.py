@@ -14,6 +14,7 @@ from recprune.cli.common import console
 from recprune.cli.compress import compress
 from recprune.cli.data import data
 from recprune.cli.evaluate import evaluate
+from recprune.cli.forget import forget
 from recprune.cli.keygen import keygen
 from recprune.cli.recommend import recommend
 from recprune.cli.report import report
@@ -42,6 +43,7 @@ for command in (
     evaluate,
     search,
     audit,
+    forget,
     report,
     recommend,
     keygen,

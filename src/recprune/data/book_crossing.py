@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from recprune.data.fetch import Source, cache_folder, read_files
+from recprune.data.forgotten import NOBODY, Forgotten
 from recprune.data.log import Log
 from recprune.data.names import clean_text, normal_author, normal_isbn, normal_publisher, normal_title
 from recprune.data.places import split_locations
@@ -20,7 +21,7 @@ from recprune.data.records import read_records
 from recprune.errors import RecpruneError
 from recprune.files import read_sealed, write_sealed
 
-__all__ = ["book_crossing"]
+__all__ = ["book_crossing", "drop_parsed", "user_files"]
 
 _RATINGS, _BOOKS, _USERS = "BX-Book-Ratings.csv", "BX-Books.csv", "BX-Users.csv"
 _SOURCE = Source(
@@ -44,7 +45,7 @@ _TABLES = ("interactions", "users", "items")
 _YEARS, _AGES = range(1800, 2006), range(5, 101)
 
 
-def book_crossing(path: str | Path | None = None) -> Log:
+def book_crossing(path: str | Path | None = None, forgotten: Forgotten = NOBODY) -> Log:
     """Return the Book-Crossing log.
 
     Columns: `interactions` user, item (normalised ISBN), rating (0: read, not rated; else 1 to 10); `items` title,
@@ -54,15 +55,34 @@ def book_crossing(path: str | Path | None = None) -> Log:
     0. Of two records of one book, the first counts. The parsed log is cached; the files are fetched once (26 MB).
 
     `path`: a folder or zip with the three BX-*.csv files. Files other than the known ones must have their number of
-    records, and are named in `repairs`.
+    records, and are named in `repairs`. `forgotten`: users who are left out, of what is cached too.
 
     Raises `RecpruneError` where a file is missing, corrupt or cannot be fetched.
     """
     contents, digests = read_files(_SOURCE, path)
     key = hashlib.sha256(f"{_VERSION} {sorted(digests.items())}".encode()).hexdigest()[:16]
-    folder = cache_folder() / _SOURCE.name / f"parsed-{key}"
+    whole = cache_folder() / _SOURCE.name / f"parsed-{key}"
+    folder = whole.with_name(f"{whole.name}-{forgotten.digest}") if forgotten else whole
     if (log := _load(folder)) is not None:
         return log
+    log = forgotten.without((_load(whole) if forgotten else None) or _checked(contents, digests))
+    _save(log, folder)
+    return log
+
+
+def user_files() -> list[Path]:
+    """The files of the cache, as they were fetched, that name users."""
+    return [cache_folder() / _SOURCE.name / name for name in (_RATINGS, _USERS)]
+
+
+def drop_parsed(forgotten: Forgotten) -> None:
+    """Remove every parsed log from the cache but the one that these users are left out of."""
+    for folder in (cache_folder() / _SOURCE.name).glob("*parsed-*"):
+        if not folder.name.endswith(f"-{forgotten.digest}"):
+            shutil.rmtree(folder)
+
+
+def _checked(contents: dict[str, bytes], digests: dict[str, str]) -> Log:
     log = _parse(contents)
     repairs = dict(log.repairs)
     found = {
@@ -78,9 +98,7 @@ def book_crossing(path: str | Path | None = None) -> Log:
                     f" (sha256 {digest}, expected {_SOURCE.files[name]})"
                 )
             repairs[f"{name} differs from the known file"] = 1
-    log = Log(log.name, log.interactions, log.users, log.items, repairs, log.licence)
-    _save(log, folder)
-    return log
+    return Log(log.name, log.interactions, log.users, log.items, repairs, log.licence)
 
 
 def _load(folder: Path) -> Log | None:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import polars as pl
 
-from recprune.data.fetch import Source, names_in, read_files
+from recprune.data.fetch import Source, cache_folder, names_in, read_files
 from recprune.data.log import Log
 from recprune.data.records import as_numbers, read_records
 from recprune.errors import RecpruneError
 
-__all__ = ["movielens_100k"]
+__all__ = ["movielens_100k", "user_files"]
 
 _SOURCE = Source(
     "movielens-100k",
@@ -86,6 +86,11 @@ def movielens_100k(path: str | Path | None = None) -> Log:
         repairs,
         _LICENCE,
     )
+
+
+def user_files() -> list[Path]:
+    """The files of the cache, as they were fetched, that name users."""
+    return [cache_folder() / _SOURCE.name / name for name in _SOURCE.files if not name.endswith(".item")]
 
 
 def _rows(contents: dict[str, bytes], name: str, separator: str, width: int) -> list[list[str]]:

@@ -14,7 +14,7 @@ from recprune.documents import read_yaml
 from recprune.errors import RecpruneError, unknown
 from recprune.memory import require
 
-__all__ = ["read_file", "read_log"]
+__all__ = ["read_file", "read_log", "user_files"]
 
 _DIALECT = ("separator", "quote", "encoding")
 _LISTS = ("user_attributes", "item_attributes", "integers", "numbers")
@@ -68,6 +68,13 @@ def read_log(config: str | Path | Mapping[str, Any]) -> Log:
     return log_from_frame(
         read_file(file, given), where=given["file"], name=given.get("name", file.stem), **columns, **tables
     )
+
+
+def user_files(path: Path) -> list[Path]:
+    """The files that name users, of the log that a YAML describes."""
+    folder, given = _given(path)
+    tables = [given, *([given["users"]] if "users" in given else [])]
+    return [folder / str(table["file"]) for table in tables]
 
 
 def _given(path: Path) -> tuple[Path, dict[str, Any]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from recprune.files import read_sealed, write_arrays, write_sealed
 from recprune.pipeline.cache import Stage, digest
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.run import Run
-from recprune.pipeline.subjects import Subject, Units, subject_of
+from recprune.pipeline.subjects import SIDES, Subject, Units, manifests, shadow, subject_of
 from recprune.privacy import ATTACKS, infer, leakage, likelihood_ratio, play
 from recprune.privacy.attacks import absence
 from recprune.processes import spawned
@@ -28,7 +26,6 @@ from recprune.processes import spawned
 __all__ = ["audit_task", "stored_audit"]
 
 Array = npt.NDArray[Any]
-SIDES = ("original", "compressed")
 _GUESSED = 20_000  # users whose attributes are guessed
 
 
@@ -55,8 +52,8 @@ def audit_task(
         run.stage(name, stage)
     folder = run.folder / name
     place = folder / "audit"
-    for side in ("original", "artifact"):
-        run.verify(folder / side)
+    for part in SIDES.values():
+        run.verify(folder / part)
     stages = [_stage(run, name, i, rows, users) for i in range(shadows)]
     open_ = [i for i, stage in enumerate(stages) if stage.result() is None]
     _train(run, name, open_, rows, users, min(workers, len(open_)))
@@ -64,14 +61,14 @@ def audit_task(
     task = run.task(name)
     subject = subject_of(task, rows, users, run.config.seed)
     signals, inside = _load(place, stages)
-    shipped = {side: read(folder / part) for side, part in zip(SIDES, ("original", "artifact"), strict=True)}
+    shipped = {side: read(folder / part) for side, part in SIDES.items()}
     target = np.stack([subject.signals(artifact) for artifact in shipped.values()], axis=1)
     units = subject.units
     found = {
         "task": name,
         "question": run.config.tasks[name].question,
         "shadows": shadows,
-        "manifests": _manifests(folder),
+        "manifests": manifests(folder),
         "membership": {
             kind: _membership(units, of, signals, inside, target if _comparable(task, kind) else None)
             for kind, of in (("interactions", ~units.of_users), ("users", units.of_users))
@@ -88,14 +85,9 @@ def audit_task(
 def stored_audit(folder: Path) -> dict[str, Any] | None:
     """What was found by an audit of the very artifacts that lie in a task's folder; None where there is none."""
     found = read_sealed(folder / "audit" / "audit.json")
-    if found is None or found.get("manifests") != _manifests(folder):
+    if found is None or found.get("manifests") != manifests(folder):
         return None
     return {key: value for key, value in found.items() if key != "sha256"}
-
-
-def _manifests(folder: Path) -> dict[str, str]:
-    parts = zip(SIDES, ("original", "artifact"), strict=True)
-    return {side: hashlib.sha256((folder / part / "manifest.json").read_bytes()).hexdigest() for side, part in parts}
 
 
 # Shadow models
@@ -136,19 +128,10 @@ def _shadow(run: Run, name: str, i: int, rows: int, users: int, subject: Subject
         run.say(name, f"audit: shadow model {i + 1}: {line}")
 
     def work() -> tuple[dict[str, Any], list[str]]:
-        shutil.rmtree(scratch, ignore_errors=True)  # of a shadow model of other settings that was killed
-        scratch.mkdir(parents=True)
         seed = run.config.seed + 1000 + i
         inside = np.random.default_rng(seed).random(len(subject.units.user)) < 0.5
-        task = subject.without(inside, seed)
-        task.train(scratch, say)
-        task.compress(scratch, say)
-        asked = {
-            side: subject.signals(read(scratch / part))
-            for side, part in zip(SIDES, ("original", "artifact"), strict=True)
-        }
+        asked = shadow(subject, inside, seed, scratch, SIDES, say)
         write_arrays(stage.folder / f"{stage.name}.npz", {"inside": inside, **asked})
-        shutil.rmtree(scratch)
         return {"seed": seed}, [f"{stage.name}.npz"]
 
     stage.run(work)

@@ -35,6 +35,7 @@ class ItemItemRanker:
     """A model of how often items were read together: fitted again rather than stored."""
 
     name: ClassVar[str]
+    learns: ClassVar[bool] = False
     config: NextItemConfig
     data: Any
     seed: int
@@ -48,6 +49,10 @@ class ItemItemRanker:
         """The model, and the names of the files that it was written to."""
         say(f"fitting {self.words}")
         return self.load(folder), []
+
+    def repair(self, trained: Callable[[], Any], folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
+        """Fitted again: nothing of those who are to be forgotten is left."""
+        return self.train(folder, judge, say)
 
     def load(self, folder: Path) -> Any:
         """The trained model."""
@@ -158,6 +163,7 @@ class ItemKnnRanker(StoredRanker):
 class AlsRanker:
     """Alternating least squares by `implicit`; the factors of items are stored, and those of users are not."""
 
+    learns: ClassVar[bool] = False
     config: NextItemConfig
     data: Any
     seed: int
@@ -176,6 +182,10 @@ class AlsRanker:
         factors = self._factors(self.config.width)
         write_bytes(folder / "model.safetensors", save({"item_factors": factors}))
         return self._model(factors), ["model.safetensors"]
+
+    def repair(self, trained: Callable[[], Any], folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
+        """Fitted again: nothing of those who are to be forgotten is left."""
+        return self.train(folder, judge, say)
 
     def load(self, folder: Path) -> Any:
         """The trained model."""

@@ -26,7 +26,7 @@ from recprune.evaluation import (
 from recprune.files import write_arrays, write_bytes
 from recprune.judge import RowJudge
 from recprune.pipeline.config import LikeConfig
-from recprune.pipeline.shared import Say, Stored, judge_all, nouns, plan_recipes, try_recipes
+from recprune.pipeline.shared import REPAIRED, Say, Stored, judge_all, nouns, plan_recipes, try_recipes
 from recprune.pipeline.timing import side_by_side
 from recprune.pruning.analyze import analyze
 from recprune.pruning.compress import pack
@@ -84,19 +84,30 @@ class LikeTask:
 
         checkpoint = folder / "training.pt"
         trained = train_like(
-            self.data,
-            self.settings,
-            seed=self.seed,
-            progress=lambda r: say(f"epoch {int(r['epoch']) + 1}: loss {r['loss']:.4f}, validation AUC {r['auc']:.4f}"),
-            checkpoint=checkpoint,
+            self.data, self.settings, seed=self.seed, progress=lambda r: say(_epoch(r)), checkpoint=checkpoint
         )
+        found = self._stored(trained, folder)
+        checkpoint.unlink(missing_ok=True)
+        return found
+
+    def repair(self, trained: Callable[[], Any], folder: Path, say: Say) -> Stored:
+        """One epoch more, without those who are to be forgotten; a private model is trained again, with its noise."""
+        if self.config.private is not None:
+            return self.train(folder, say)
+        from recprune.recommenders.like import repair_like
+
+        say(REPAIRED)
+        found = repair_like(self.data, self.settings, trained(), seed=self.seed, progress=lambda r: say(_epoch(r)))
+        result, files = self._stored(found, folder)
+        return {**result, "original": f"{result['original']}, {REPAIRED}", "repaired": REPAIRED}, files
+
+    def _stored(self, trained: Any, folder: Path) -> Stored:
         from safetensors.torch import save
 
         state = {name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}
         write_bytes(folder / "model.safetensors", save(state))
         private = {} if trained.private is None else {"private": trained.private}
         size = write(pack(adapter_for(trained.model).read(trained.model), Recipe(), private), folder / "original")
-        checkpoint.unlink(missing_ok=True)
         history = trained.history.epochs
         found = {
             "size": size,
@@ -278,6 +289,10 @@ class LikeTask:
         words = f"{name} over {blocks}, {sizes.width} wide, ids read {sizes.min_readings} times or more"
         private = self.config.private
         return words if private is None else f"{words}, private by {private.unit} with epsilon {private.epsilon:g}"
+
+
+def _epoch(record: Mapping[str, float]) -> str:
+    return f"epoch {int(record['epoch']) + 1}: loss {record['loss']:.4f}, validation AUC {record['auc']:.4f}"
 
 
 def _title(frame: pl.DataFrame, row: int) -> dict[str, Any]:

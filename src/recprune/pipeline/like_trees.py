@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +49,10 @@ class LikeTreesTask(LikeTask):
             "original": f"{self._words()}, {Forest.of(model.trees).trees} of them",
         }
         return found, ["trees", "original"]
+
+    def repair(self, trained: Callable[[], Any], folder: Path, say: Say) -> Stored:
+        """Trees are fitted again: nothing of those who are to be forgotten is left."""
+        return self.train(folder, say)
 
     def model(self, folder: Path) -> Any:
         """The trained original."""

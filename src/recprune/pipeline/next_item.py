@@ -28,7 +28,7 @@ from recprune.files import write_arrays
 from recprune.judge import ListJudge
 from recprune.pipeline.config import NextItemConfig
 from recprune.pipeline.rankers import CHECKPOINT, VALID, Ranker, ranker_for
-from recprune.pipeline.shared import Say, Stored, judge_all, nouns, plan_recipes, try_recipes
+from recprune.pipeline.shared import REPAIRED, Say, Stored, judge_all, nouns, plan_recipes, try_recipes
 from recprune.pipeline.timing import side_by_side
 from recprune.pruning.compress import pack
 from recprune.pruning.recipe import Recipe
@@ -80,7 +80,16 @@ class NextItemTask:
 
     def train(self, folder: Path, say: Say) -> Stored:
         """Train the model; write its artifact (an empty recipe)."""
-        model, files = self.ranker.train(folder, self._valid, say)
+        return self._stored(folder, *self.ranker.train(folder, self._valid, say))
+
+    def repair(self, trained: Callable[[], Any], folder: Path, say: Say) -> Stored:
+        """A model without those who are to be forgotten: fitted again, or one epoch more where it learns by gradients."""
+        found, files = self._stored(folder, *self.ranker.repair(trained, folder, self._valid, say))
+        if not self.ranker.learns:
+            return found, files
+        return {**found, "original": f"{found['original']}, {REPAIRED}", "repaired": REPAIRED}, files
+
+    def _stored(self, folder: Path, model: Any, files: list[str]) -> Stored:
         artifact = pack(adapter_for(model).read(model), Recipe())
         size = write(artifact, folder / "original")
         (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from recprune.errors import RecpruneError
 from recprune.files import write_bytes
 from recprune.pipeline.config import NextItemConfig
 from recprune.pipeline.item_rankers import AlsRanker, EaseRanker, ItemKnnRanker, SparseEaseRanker
-from recprune.pipeline.shared import Say
+from recprune.pipeline.shared import REPAIRED, Say
 from recprune.pruning.analyze import analyze
 from recprune.pruning.compress import compress
 from recprune.pruning.measure import Probe
@@ -35,12 +35,15 @@ Array = npt.NDArray[Any]
 JudgeLists = Callable[[Array], float]
 JudgeArtifact = Callable[[Artifact], float]
 _K = 20
+_GENTLE = 2e-4  # the rate of a repair: lower than in training, whose first steps undo much
 CHECKPOINT = "training.pt"  # kept until the artifact of the original is written
 VALID = 5000  # users that choices on validation are judged on: for these the first few thousand are enough
 
 
 class Ranker(Protocol):
-    """What trains a model of a task of kind `next_item`."""
+    """What trains a model of a task of kind `next_item`. `learns`: whether by gradients, from weights that are there."""
+
+    learns: ClassVar[bool]
 
     @property
     def words(self) -> str:
@@ -48,6 +51,9 @@ class Ranker(Protocol):
 
     def train(self, folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
         """The model, and the names of the files that it was written to."""
+
+    def repair(self, trained: Callable[[], Any], folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
+        """As `train`, from the model that was `trained` on this data and users more, who are to be forgotten."""
 
     def load(self, folder: Path) -> Any:
         """The trained model."""
@@ -103,6 +109,7 @@ class TitleRanker(EaseRanker):
 class NeuralRanker:
     """The two-tower model or SASRec: trained on the histories, stopped by validation, stored."""
 
+    learns: ClassVar[bool] = True
     config: NextItemConfig
     data: Any
     seed: int
@@ -125,6 +132,17 @@ class NeuralRanker:
 
         checkpoint = folder / CHECKPOINT
         model = self._trained(self.config.width, judge, say, checkpoint)
+        write_bytes(folder / "model.safetensors", save(model.state_dict()))
+        return model, ["model.safetensors"]
+
+    def repair(self, trained: Callable[[], Any], folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
+        """One epoch more, without those who are to be forgotten."""
+        from safetensors.torch import save
+
+        say(REPAIRED)
+        model = self._fresh(self.config.width)
+        model.inherit(trained())
+        model = self._fitted(model, judge, say, epochs=1, rate=_GENTLE)
         write_bytes(folder / "model.safetensors", save(model.state_dict()))
         return model, ["model.safetensors"]
 
@@ -186,9 +204,12 @@ class NeuralRanker:
         return make(items, shares_of(self.data.user_items), width=width)
 
     def _trained(self, width: int, judge: JudgeLists, say: Say, checkpoint: Path | None = None) -> Any:
+        return self._fitted(self._fresh(width), judge, say, checkpoint=checkpoint)
+
+    def _fitted(self, model: Any, judge: JudgeLists, say: Say, **settings: Any) -> Any:
         from recprune.recommenders.next_item import train_next_item
 
-        model, histories = self._fresh(width), self._histories("valid")
+        histories = self._histories("valid")
         train_next_item(
             model,
             self.data,
@@ -197,7 +218,7 @@ class NeuralRanker:
             progress=lambda r: say(
                 f"epoch {int(r['epoch']) + 1}: loss {r['loss']:.4f}, validation NDCG@10 {r['ndcg@10']:.4f}"
             ),
-            checkpoint=checkpoint,
+            **settings,
         )
         return model.eval()
 

@@ -13,18 +13,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import recprune
-from recprune.data import Log, book_crossing, movielens_100k, read_log
+from recprune.data import Forgotten
 from recprune.errors import RecpruneError, unknown
 from recprune.evaluation import Gate, advantage, write_summary
 from recprune.judge import Judge
 from recprune.pipeline.cache import Stage, digest
 from recprune.pipeline.config import LIKE_TREES, LikeConfig, NextItemConfig, RunConfig, TaskConfig
+from recprune.pipeline.logs import load_log
 from recprune.pipeline.shared import Say, Stored
 from recprune.processes import shared_queue, spawned
 from recprune.trust import sign_artifact, verify_artifact
 
-__all__ = ["STAGES", "Run", "Task", "load_log", "machine", "versions"]
+__all__ = ["FORGOTTEN", "STAGES", "Run", "Task", "machine", "versions"]
 
+FORGOTTEN = "forgotten.json"  # the list of users who are left out of a run, in its folder
 STAGES = ("train", "peers", "analyze", "compress", "evaluate")
 # What each stage builds on; a stage is done again where one of these changed.
 # `importance` and `plan` are asked for by themselves and are no part of a whole run.
@@ -62,6 +64,9 @@ class Task(Protocol):
     def train(self, folder: Path, say: Say) -> Stored:
         """Train the original."""
 
+    def repair(self, trained: Callable[[], Any], folder: Path, say: Say) -> Stored:
+        """As `train`, from the model that was `trained` on this data and users more, who are to be forgotten."""
+
     def peers(self, folder: Path, say: Say) -> Stored:
         """Score the peers on test."""
 
@@ -81,29 +86,18 @@ class Task(Protocol):
         """Judge on test."""
 
 
-def load_log(data: str, folder: Path = Path()) -> Log:
-    """The log that a configuration names."""
-    if data == "book_crossing":
-        return book_crossing()
-    if data == "movielens_100k":
-        return movielens_100k()
-    path = folder / data
-    if not path.exists():
-        raise RecpruneError(f"data {data!r} is none of book_crossing, movielens_100k, nor the YAML of a log at {path}")
-    return read_log(path)
-
-
 class Run:
     """The stages of a configuration under `runs/<name>/`, each done once.
 
-    `say(task, line)` is told what happens.
+    `say(task, line)` is told what happens. Users whom the folder's `forgotten.json` lists are left out of everything.
     """
 
     def __init__(
         self, config: RunConfig, runs: Path = Path("runs"), say: Callable[[str, str], None] = lambda t, s: None
     ):
         self.config, self.folder, self.say = config, runs / config.name, say
-        self.log = cache(lambda: load_log(config.data, config.folder))
+        self.forgotten = Forgotten.read(self.folder / FORGOTTEN)
+        self.log = cache(lambda: load_log(config.data, config.folder, self.forgotten))
 
     def task(self, name: str) -> Task:
         """The task of that name, ready to work."""
@@ -121,8 +115,8 @@ class Run:
             return NextItemTask(config, self.log, self.config.seed, self.config.split_seed)
         raise RecpruneError(f"task {name!r} has a kind that nothing runs: {config.kind}")
 
-    def stage(self, name: str, stage: str) -> dict[str, Any]:
-        """The result of a stage of a task, after those that it builds on."""
+    def stage(self, name: str, stage: str, how: Callable[[Task, Path, Say], Stored] | None = None) -> dict[str, Any]:
+        """The result of a stage of a task, after those that it builds on; `how` it is done, if otherwise than ever."""
         for needed in _NEEDS[stage]:
             self.stage(name, needed)
         found = self._stage(name, stage)
@@ -133,9 +127,8 @@ class Run:
             for needed in _NEEDS[stage]:
                 for file in self._stage(name, needed).files:
                     self.verify(found.folder / file)
-            result: tuple[dict[str, Any], list[str]] = getattr(task(), stage)(
-                found.folder, lambda line: self.say(name, f"{stage}: {line}")
-            )
+            do = how or (lambda task, folder, say: getattr(task, stage)(folder, say))
+            result = do(task(), found.folder, lambda line: self.say(name, f"{stage}: {line}"))
             for file in result[1]:
                 self.sign(found.folder / file)
             return result
@@ -143,6 +136,10 @@ class Run:
         result = found.run(work)
         self.say(name, f"{stage}: " + ("as before" if found.cached else f"done in {found.seconds:.0f} s"))
         return result
+
+    def done(self, name: str, stage: str) -> bool:
+        """Whether the result of a stage of a task is there, and what went into it is the same."""
+        return self._stage(name, stage).result() is not None
 
     def verify(self, path: Path) -> None:
         """Refuse an artifact without the signature that the configuration requires; other files are none of its business."""
@@ -182,7 +179,7 @@ class Run:
 
     def _together(self) -> None:
         """Tasks that are not done yet, side by side: each in a process of its own, as far as there are cores."""
-        open_ = [n for n in self.config.tasks if any(self._stage(n, stage).result() is None for stage in STAGES)]
+        open_ = [n for n in self.config.tasks if not all(self.done(n, stage) for stage in STAGES)]
         workers = min(len(open_), os.cpu_count() or 1)
         if workers < 2:
             return
@@ -220,10 +217,14 @@ class Run:
         data = self.config.data
         path = self.config.folder / data
         stamp = [path.stat().st_mtime_ns, path.stat().st_size] if path.is_file() else []
-        return digest(stage, recprune.__version__, data, stamp, self.config.seed, self.config.split_seed, values, extra)
+        seeds = self.config.seed, self.config.split_seed
+        return digest(stage, recprune.__version__, data, stamp, *seeds, values, extra, *self._without())
+
+    def _without(self) -> list[str]:
+        return [self.forgotten.digest] if self.forgotten else []
 
     def _data(self) -> dict[str, Any]:
-        stored = Stage("data", self.folder, digest(recprune.__version__, self.config.data))
+        stored = Stage("data", self.folder, digest(recprune.__version__, self.config.data, *self._without()))
 
         def work() -> tuple[dict[str, Any], list[str]]:
             log = self.log()
@@ -241,10 +242,11 @@ class Run:
 
     def _summary(self, name: str) -> dict[str, Any]:
         from recprune.pipeline.audit import stored_audit
+        from recprune.pipeline.forget import stored_evidence
 
         config = self._config(name)
         found = {stage: self.stage(name, stage) for stage in STAGES}
-        audit = stored_audit(self.folder / name)
+        audit, shown = stored_audit(self.folder / name), stored_evidence(self.folder / name)
         recipe, shipped = config.recipes[config.ship], found["compress"][config.ship]
         original, compressed = found["train"]["size"], shipped["size"]
         frontier = _frontier(config, found)
@@ -286,6 +288,7 @@ class Run:
             "readers": found["evaluate"]["readers"],
             "notes": found["evaluate"]["notes"],
             **({"privacy": audit} if audit else {}),
+            **({"forgetting": shown} if shown else {}),
         }
 
 

@@ -22,8 +22,10 @@ from recprune.pruning.compress import apply
 from recprune.pruning.step import Step
 from recprune.weights import Weights
 
-__all__ = ["Say", "Stored", "judge_all", "nouns", "plan_recipes", "try_recipes"]
+__all__ = ["REPAIRED", "Say", "Stored", "judge_all", "nouns", "plan_recipes", "try_recipes"]
 
+REPAIRED = "one epoch more without forgotten users"
+"""How a model that learns by gradients was repaired."""
 Say = Callable[[str], None]
 Stored = tuple[dict[str, Any], list[str]]
 """What a stage gives: its result as JSON, and the names of the files it wrote."""

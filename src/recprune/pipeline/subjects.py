@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from recprune.artifact import Artifact
+from recprune.artifact import Artifact, read
 from recprune.errors import RecpruneError
 from recprune.pipeline.like import LikeTask
 from recprune.pipeline.next_item import NextItemTask
+from recprune.pipeline.shared import Say
 from recprune.runtime import Scorer
 from recprune.runtime.reference import execute
 
-__all__ = ["LikeSubject", "NextItemSubject", "Subject", "Units", "subject_of"]
+__all__ = [
+    "SIDES",
+    "Interactions",
+    "LikeSubject",
+    "NextItemSubject",
+    "Subject",
+    "Units",
+    "manifests",
+    "shadow",
+    "subject_of",
+    "witnessed",
+]
 
 Array = npt.NDArray[Any]
 T = TypeVar("T", LikeTask, NextItemTask)
+SIDES = {"original": "original", "compressed": "artifact"}
+"""The models of a task that are attacked, and the artifact of each."""
+_FEWEST = 10  # users whom one who is forgotten is compared with
 _LEAST = 3  # training interactions of a user who is audited
 _ROWS = 20  # interactions of a user that are asked for
 _BLOCK = 256
@@ -61,19 +79,120 @@ class Subject(Protocol):
 
 def subject_of(task: Any, rows: int, users: int, seed: int) -> Subject:
     """The subject of a task: about `rows` interactions, half of them of training, and at most `users` users."""
-    kind = LikeSubject if isinstance(task, LikeTask) else NextItemSubject
-    return kind(task, rows, users, seed)
+    return _subject(task, lambda asked: _Pool.drawn(asked, rows, users, seed))
+
+
+def witnessed(
+    task: Any, users: Sequence[str], others: int, seed: int, lost: Array
+) -> tuple[Subject, list[npt.NDArray[np.int64]]]:
+    """The subject of a task with these `users` alone, and beside each at most `others` who did about as much.
+
+    Gives for each user the units: first the user's, then those of the others; none for one of whom nothing was trained on.
+    Items that are `lost` are not asked for. Raises RecpruneError where there are too few others.
+    """
+    groups: list[npt.NDArray[np.int64]] = []
+
+    def draw(asked: Interactions) -> _Pool:
+        found, chosen = _beside(asked, users, others, seed)
+        groups.extend(found)
+        return _Pool(asked, np.zeros(0, dtype=np.int64), chosen, ~np.isin(asked.items, lost))
+
+    return _subject(task, draw), groups
+
+
+def shadow(
+    subject: Subject, present: npt.NDArray[np.bool_], seed: int, place: Path, sides: Iterable[str], say: Say
+) -> dict[str, Array]:
+    """The signals of a model that was trained with the units that are `present` alone, and of its recipe's; it is not kept.
+
+    `place`: a folder that is there while it works. `sides`: of `SIDES`.
+    """
+    shutil.rmtree(place, ignore_errors=True)  # of one of other settings that was killed
+    place.mkdir(parents=True)
+    task = subject.without(present, seed)
+    task.train(place, say)
+    if "compressed" in sides:
+        task.compress(place, say)
+    found = {side: subject.signals(read(place / SIDES[side])) for side in sides}
+    shutil.rmtree(place)
+    return found
+
+
+def manifests(folder: Path, sides: Iterable[str] = SIDES) -> dict[str, str]:
+    """The SHA-256 of the manifest of each artifact in a task's folder: by it what was found is known to be of these."""
+    return {side: hashlib.sha256((folder / SIDES[side] / "manifest.json").read_bytes()).hexdigest() for side in sides}
+
+
+def _subject(task: Any, draw: Callable[[Interactions], _Pool]) -> Subject:
+    return (LikeSubject if isinstance(task, LikeTask) else NextItemSubject)(task, draw)
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """Those of training and test: `user` (rows,), as the task numbers or names them; `users` and `items`: ids as text."""
+
+    user: Array
+    trained: npt.NDArray[np.bool_]
+    users: Array
+    items: Array
+
+
+def _beside(
+    asked: Interactions, users: Sequence[str], others: int, seed: int
+) -> tuple[list[npt.NDArray[np.int64]], Array]:
+    """For each user the places among those chosen of the user and of the others; and who was chosen."""
+    names, first, who = np.unique(asked.user, return_index=True, return_inverse=True)
+    count = np.bincount(who, asked.trained, len(names))
+    row_of = {name: row for row, name in enumerate(asked.users[first].tolist())}
+    mine = [row_of.get(user, -1) for user in users]
+    trained = [row for row in mine if row >= 0 and count[row]]
+    free = np.setdiff1d(np.flatnonzero(count), trained)
+    if not trained:
+        return [np.zeros(0, dtype=np.int64) for _ in users], names[:0]
+    if len(free) < _FEWEST:
+        raise RecpruneError(f"a comparison needs {_FEWEST} other users in training, and there are {len(free)}")
+    # So few that models without them are like the one that is shipped.
+    most = max(_FEWEST, min(others, len(free) // (10 * len(trained))))
+    luck = np.random.default_rng(seed).random(len(free))
+    near = {row: free[np.lexsort((luck, np.abs(np.log(count[free]) - np.log(count[row]))))[:most]] for row in trained}
+    chosen = np.unique(np.concatenate([np.array(trained), *near.values()]))
+    groups = [
+        np.searchsorted(chosen, np.append(row, near[row])) if row in near else np.zeros(0, dtype=np.int64)
+        for row in mine
+    ]
+    return groups, names[chosen]
 
 
 class _Pool:
-    """Interactions of training and test, numbered; `unit` of each is -1 where it is not audited."""
+    """Interactions of training and test, numbered; `unit` of each is -1 where it is not audited.
 
-    def __init__(self, user: Array, trained: npt.NDArray[np.bool_], rows: int, users: int, seed: int) -> None:
+    `single`: numbers of interactions that are units of their own; `chosen`: users who are. `askable`: which interactions may
+    be asked for.
+    """
+
+    def __init__(self, asked: Interactions, single: Array, chosen: Array, askable: Array | None = None) -> None:
+        self.trained = asked.trained
+        self.unit = np.full(len(asked.user), -1, dtype=np.int64)
+        self.unit[single] = np.arange(len(single))
+        names, who = np.unique(asked.user, return_inverse=True)
+        place = np.full(len(names), -1, dtype=np.int64)
+        place[np.searchsorted(names, chosen)] = len(single) + np.arange(len(chosen))
+        self.unit = np.where(place[who] < 0, self.unit, place[who])
+        ask = np.flatnonzero((self.unit >= 0) & (True if askable is None else askable))
+        ask = ask[np.argsort(self.unit[ask], kind="stable")]
+        rank = np.arange(len(ask)) - np.searchsorted(self.unit[ask], self.unit[ask])
+        ask = ask[rank < _ROWS]
+        of_users = np.arange(len(single) + len(chosen)) >= len(single)
+        was = np.concatenate([asked.trained[single], np.ones(len(chosen), dtype=bool)])
+        self.units = Units(np.concatenate([asked.user[single], chosen]), of_users, was, ask, self.unit[ask])
+
+    @classmethod
+    def drawn(cls, asked: Interactions, rows: int, users: int, seed: int) -> _Pool:
+        """Interactions and users by lot."""
         rng = np.random.default_rng(seed)
-        self.trained = trained
-        names, who = np.unique(user, return_inverse=True)
-        known = np.bincount(who, trained, len(names))
-        able = np.flatnonzero(known >= _LEAST)
+        trained = asked.trained
+        names, who = np.unique(asked.user, return_inverse=True)
+        able = np.flatnonzero(np.bincount(who, trained, len(names)) >= _LEAST)
         # So few that the models without half of them are like the one that is shipped.
         chosen = rng.permutation(able)[: min(users, len(able) // 10)]
         free = ~np.isin(who, chosen)
@@ -81,18 +200,7 @@ class _Pool:
         if not half:
             raise RecpruneError("an audit needs interactions of training and of test")
         single = np.concatenate([rng.permutation(np.flatnonzero(free & side))[:half] for side in (trained, ~trained)])
-        self.unit = np.full(len(user), -1, dtype=np.int64)
-        self.unit[single] = np.arange(len(single))
-        place = np.full(len(names), -1, dtype=np.int64)
-        place[chosen] = len(single) + np.arange(len(chosen))
-        self.unit = np.where(free, self.unit, place[who])
-        asked = np.flatnonzero(self.unit >= 0)
-        asked = asked[np.argsort(self.unit[asked], kind="stable")]
-        rank = np.arange(len(asked)) - np.searchsorted(self.unit[asked], self.unit[asked])
-        asked = asked[rank < _ROWS]
-        of_users = np.arange(len(single) + len(chosen)) >= len(single)
-        was = np.concatenate([trained[single], np.ones(len(chosen), dtype=bool)])
-        self.units = Units(np.concatenate([user[single], names[chosen]]), of_users, was, asked, self.unit[asked])
+        return cls(asked, single, names[chosen])
 
     def inside(self, present: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Which interactions of the pool are trained on."""
@@ -107,13 +215,14 @@ class _Pool:
 class LikeSubject:
     """A task of kind `like`. A signal is the log odds that the model gives to what the user said."""
 
-    def __init__(self, task: LikeTask, rows: int, users: int, seed: int) -> None:
+    def __init__(self, task: LikeTask, draw: Callable[[Interactions], _Pool]) -> None:
         data = task.data
         self.task = task
         self.frame = pl.concat([data.train, data.test])
         self.labels = np.concatenate([data.labels["train"], data.labels["test"]])
         trained = np.arange(len(self.frame)) < len(data.train)
-        self._pool = _Pool(self.frame["user"].to_numpy(), trained, rows, users, seed)
+        text = (self.frame[name].cast(pl.String).to_numpy() for name in ("user", "item"))
+        self._pool = draw(Interactions(self.frame["user"].to_numpy(), trained, *text))
         self.units = self._pool.units
 
     def without(self, present: npt.NDArray[np.bool_], seed: int) -> LikeTask:
@@ -142,7 +251,7 @@ class LikeSubject:
 class NextItemSubject:
     """A task of kind `next_item`. A signal is the log share of the item among all scores, the history without it given."""
 
-    def __init__(self, task: NextItemTask, rows: int, users: int, seed: int) -> None:
+    def __init__(self, task: NextItemTask, draw: Callable[[Interactions], _Pool]) -> None:
         data = task.data
         self.task = task
         held = [items[items < data.catalogue] for items in data.relevant["test"]]
@@ -150,7 +259,8 @@ class NextItemSubject:
         self.user = np.concatenate([np.repeat(np.arange(len(p)), [len(items) for items in p]) for p in parts])
         self.item = np.concatenate([np.concatenate(p) for p in parts]).astype(np.int64)
         trained = np.arange(len(self.user)) < sum(len(items) for items in data.histories)
-        self._pool = _Pool(self.user, trained, rows, users, seed)
+        text = data.users.astype(str)[self.user], data.items.astype(str)[self.item]
+        self._pool = draw(Interactions(self.user, trained, *text))
         self.units = self._pool.units
 
     def without(self, present: npt.NDArray[np.bool_], seed: int) -> NextItemTask:

@@ -180,6 +180,12 @@ class Features:
         counts = _counts(texts)
         return Encoded(rows, _lookup(lists, self.ids[self.settings.words]), np.concatenate([[0], np.cumsum(counts)]))
 
+    def rows_in(self, older: Features, name: str) -> Array:
+        """For each row of a table of ids or buckets, but the last, its row in features that were fitted on more rows."""
+        if name in self.ids:
+            return _lookup(self.ids[name], older.ids[name])
+        return np.arange(len(self.readings[name]) - 1)
+
     def matrix(self, rows: Encoded) -> npt.NDArray[np.float32]:
         """All statistics of rows side by side, (rows, columns): out of fold for training rows, else from the tables."""
         given = rows.statistics or {key: table[rows.rows[key]] for key, table in self.tables.items()}

@@ -31,10 +31,12 @@ __all__ = [
     "features_for",
     "like_data",
     "privately",
+    "repair_like",
     "soft_targets",
     "train_like",
 ]
 
+_GENTLE = 0.1  # of the rates of training, in a repair
 MODELS: dict[str, type[Dcn] | type[DeepFm]] = {"dcn": Dcn, "deepfm": DeepFm}
 """The models by name."""
 
@@ -182,9 +184,41 @@ def train_like(
     checkpoint: Path | None = None,
 ) -> Trained:
     """Fit features on the training rows, and a model on them, stopped by the validation rows."""
+    return _trained(data, settings, None, seed, progress, checkpoint)
+
+
+def repair_like(
+    data: LikeData,
+    settings: LikeSettings,
+    older: TableModel,
+    *,
+    epochs: int = 1,
+    seed: int = 0,
+    progress: Callable[[dict[str, float]], None] | None = None,
+) -> Trained:
+    """A model for `data` from one that was trained on this data and more, which is to be forgotten: a short training.
+
+    Features are fitted anew; ids take their rows with them (`TableModel.inherit`). Rates are lower than in training: at
+    full ones the first epoch undoes more than one can win back.
+    """
+    rates = {name: _GENTLE * getattr(settings.training, name) for name in ("rate", "row_rate", "bias_rate")}
+    short = replace(settings, training=replace(settings.training, epochs=epochs, **rates))
+    return _trained(data, short, older, seed, progress, None)
+
+
+def _trained(
+    data: LikeData,
+    settings: LikeSettings,
+    older: TableModel | None,
+    seed: int,
+    progress: Callable[[dict[str, float]], None] | None,
+    checkpoint: Path | None,
+) -> Trained:
     features, train = Features.fit(data.train, data.implicit, settings.features)
     torch.manual_seed(seed)
     model = MODELS[settings.model](features, settings.sizes)
+    if older is not None:
+        model.inherit(older)
     targets = soft_targets(data.train["rating"].to_numpy(), settings.features.liked, settings.soft)
     valid, labels = features.encode(data.valid), data.labels["valid"]
     if settings.private is None:

@@ -48,6 +48,20 @@ class SequenceModel(nn.Module):
         return scores
 
     @torch.no_grad()
+    def inherit(self, older: SequenceModel) -> None:
+        """Take the weights of a model that was trained on more histories, some of which are to be forgotten.
+
+        Each item takes its row, drawn to a fresh one by the share of its readers who are gone, as popularity tells it.
+        """
+        rows = {item: row for row, item in enumerate(older.ids.tolist())}
+        known = [(row, rows[item]) for row, item in enumerate(self.ids.tolist()) if item in rows]
+        mine, theirs = (torch.tensor(side, dtype=torch.int64) for side in (list(zip(*known, strict=True)) or ((), ())))
+        left = (self.popularity[mine] / older.popularity[theirs].clamp(min=1e-12)).clamp(max=1.0)
+        self.items[mine] += left * (older.items[theirs] - self.items[mine])
+        layers = {k: v for k, v in older.state_dict().items() if k not in ("items", "popularity")}
+        self.load_state_dict(layers, strict=False)
+
+    @torch.no_grad()
     def scores(self, histories: Sequence[Array], batch: int = 256) -> npt.NDArray[np.float32]:
         """Scores (histories, n) of lists of item rows, the latest last; popularity where a list is empty."""
         self.eval()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -145,6 +146,27 @@ class TableModel(nn.Module):
             given = batch.get(f"{key} statistics")
             statistics.append(F.embedding(batch[key], buffer) if given is None else given)
         return factors, biases, statistics
+
+    @torch.no_grad()
+    def inherit(self, older: TableModel) -> None:
+        """Take the weights of a model that was trained on more rows, some of which are to be forgotten.
+
+        Each id takes its row, drawn to the shared row by the share of its readings that are gone. Statistics are not taken:
+        they were counted anew.
+        """
+        for name, table in self.tables.items():
+            before = older.tables[name]
+            shared = len(before.factor) - 1  # type: ignore[arg-type]
+            at = self.features.rows_in(older.features, name)[: len(table.factor) - 1]  # type: ignore[arg-type]
+            now = self.features.readings[name][: len(at)]
+            left = np.minimum(now / np.maximum(older.features.readings[name][at], 1), 1.0)
+            share = torch.from_numpy(np.append(left, 1.0).astype(np.float32))[:, None]
+            rows = torch.from_numpy(np.append(np.minimum(at, shared), shared).astype(np.int64))
+            for part in ("factor", "bias"):
+                values: Tensor = getattr(before, part)
+                getattr(table, part).copy_(values[shared] + share * (values[rows] - values[shared]))
+        layers = {k: v for k, v in older.state_dict().items() if k.partition(".")[0] not in ("tables", "statistics")}
+        self.load_state_dict(layers, strict=False)
 
     @staticmethod
     def total(biases: list[Tensor]) -> Tensor | float:

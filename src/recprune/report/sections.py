@@ -5,6 +5,7 @@ from typing import Any
 
 from recprune.report.background import analysis, frontier, notes, peers, readers, scoring, sensitivity
 from recprune.report.charts import byte_bars, forest
+from recprune.report.forgetting import forgetting
 from recprune.report.html import esc, html_table
 from recprune.report.privacy import privacy
 from recprune.report.words import (
@@ -271,5 +272,6 @@ SECTIONS = (
     ("Readers, before and after", readers),
     ("Scoring time", scoring),
     ("What an attacker learns", privacy),
+    ("Users who were forgotten", forgetting),
     ("To know", notes),
 )
