@@ -219,3 +219,17 @@ def test_importances_are_compared_where_they_are_asked_for(run):
     found = json.loads(result.output.splitlines()[-1])["like"]
     assert isinstance(found["importance"], list)
     assert all("shuffled" in block for block in found["blocks"] if "difference" in block)
+
+
+def test_a_log_that_changed_is_worked_on_anew_and_one_that_was_touched_is_not(tmp_path):
+    write_log(tmp_path)
+    head, _, rest = CONFIG.partition("  like:\n")
+    (tmp_path / "toy.yaml").write_text(head + rest[rest.index("  next:\n") :], encoding="utf-8")
+    runs, config = tmp_path / "runs", read_config(tmp_path / "toy.yaml")
+    log = tmp_path / "log.csv"
+    Run(config, runs).stage("next", "train")
+    os.utime(log)
+    assert Run(config, runs).done("next", "train")
+    lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+    log.write_text("".join(lines[:-1]), encoding="utf-8")
+    assert not Run(config, runs).done("next", "train")

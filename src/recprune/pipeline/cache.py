@@ -49,18 +49,23 @@ class Stage:
         return None if stored is None else stored["result"]
 
     @property
-    def files(self) -> list[str]:
-        """Names of the files that the work wrote; none where it is not done."""
-        return list((self._stored() or {"files": ()})["files"])
+    def written(self) -> list[str]:
+        """Names of the files that the work wrote, whether or not they are still what it wrote."""
+        return list((self._sealed() or {"files": ()})["files"])
+
+    def _sealed(self) -> dict[str, Any] | None:
+        stored = read_sealed(self.path)
+        # In a format from before the files were a list.
+        if stored is None or stored.get("key") != self.key or not isinstance(stored.get("files"), dict):
+            return None
+        return stored
 
     def _stored(self) -> dict[str, Any] | None:
-        stored = read_sealed(self.path)
-        if stored is None or stored.get("key") != self.key:
-            return None
+        stored = self._sealed()
         try:
-            if any(_content(self.folder / name) != found for name, found in stored["files"].items()):
+            if stored is None or any(_content(self.folder / name) != of for name, of in stored["files"].items()):
                 return None
-        except (OSError, AttributeError):  # a file is gone; or of a format from before
+        except OSError:  # a file is gone
             return None
         self.seconds = stored["seconds"]
         return stored

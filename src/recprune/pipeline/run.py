@@ -7,7 +7,7 @@ import platform
 import queue
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from recprune.evaluation import Gate, advantage, write_summary
 from recprune.judge import Judge
 from recprune.pipeline.cache import Stage, digest
 from recprune.pipeline.config import LIKE_TREES, LikeConfig, NextItemConfig, RunConfig, TaskConfig
-from recprune.pipeline.logs import load_log
+from recprune.pipeline.logs import identity, load_log
 from recprune.pipeline.shared import Say, Stored
 from recprune.processes import shared_queue, spawned
 from recprune.trust import sign_artifact, verify_artifact
@@ -121,12 +121,12 @@ class Run:
             self.stage(name, needed)
         found = self._stage(name, stage)
         task = self._task(name)
+        # What was changed since it was signed is refused, not quietly made again.
+        for file in found.written:
+            self.verify(found.folder / file)
 
         def work() -> tuple[dict[str, Any], list[str]]:
             self.say(name, f"{stage} ...")
-            for needed in _NEEDS[stage]:
-                for file in self._stage(name, needed).files:
-                    self.verify(found.folder / file)
             do = how or (lambda task, folder, say: getattr(task, stage)(folder, say))
             result = do(task(), found.folder, lambda line: self.say(name, f"{stage}: {line}"))
             for file in result[1]:
@@ -214,17 +214,15 @@ class Run:
             extra += [{key: recipe.to_json() for key, recipe in config.recipes.items()}, config.ship]
         if stage != "peers":
             values.pop("trained_small", None)
-        data = self.config.data
-        path = self.config.folder / data
-        stamp = [path.stat().st_mtime_ns, path.stat().st_size] if path.is_file() else []
         seeds = self.config.seed, self.config.split_seed
-        return digest(stage, recprune.__version__, data, stamp, *seeds, values, extra, *self._without())
+        return digest(stage, recprune.__version__, self._identity, *seeds, values, extra)
 
-    def _without(self) -> list[str]:
-        return [self.forgotten.digest] if self.forgotten else []
+    @cached_property
+    def _identity(self) -> list[str]:
+        return identity(self.config.data, self.forgotten, self.log)
 
     def _data(self) -> dict[str, Any]:
-        stored = Stage("data", self.folder, digest(recprune.__version__, self.config.data, *self._without()))
+        stored = Stage("data", self.folder, digest(recprune.__version__, self._identity))
 
         def work() -> tuple[dict[str, Any], list[str]]:
             log = self.log()
