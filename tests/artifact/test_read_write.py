@@ -6,6 +6,7 @@ import os
 import struct
 from contextlib import suppress
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -151,6 +152,7 @@ def test_a_failure_in_the_last_step_brings_the_old_artifact_back(shipped, monkey
             raise OSError(5, "Input/output error")
         replace(source, target)
 
+    monkeypatch.setattr("recprune.files.sys", SimpleNamespace(platform="one that cannot exchange directories"))
     monkeypatch.setattr(os, "replace", second_fails)
     with pytest.raises(RecpruneError, match="Input/output error"):
         write(artifact(like()), shipped)

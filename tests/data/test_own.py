@@ -214,6 +214,8 @@ def test_labels(shop):
             "orders.csv has no column 'ages'; columns are: customer, sku, stars, at, age, b",
         ),
         ({"item_attributes": ["age"]}, "log 'shop': 'age' is an attribute of users and of items"),
+        ({"item_attributes": ["brand", "brand"]}, "orders.csv: 'brand' is named twice among the attributes of items"),
+        ({"quote": {}}, "{yaml}: quote must be text, got {{}}"),
         ({"numbers": ["aged"]}, "unknown attribute in numbers 'aged'; did you mean 'age'? choices are: age, brand"),
         ({"numbers": ["brand"]}, "orders.csv: 'acme' in column 'brand', row 1, is no finite number (2 such rows)"),
         ({"integers": ["sku"]}, "unknown id in integers 'sku'; choices are: item, user"),

@@ -1,5 +1,8 @@
 """The journal of a search: torn, damaged and full."""
 
+import resource
+import signal
+
 import pytest
 
 pytest.importorskip("optuna")
@@ -41,3 +44,19 @@ def test_every_flipped_bit_is_seen(tmp_path):
             continue
         with pytest.raises(RecpruneError, match=r"a\.log is damaged at line [12]; nothing was changed"):
             list(Journal(path).read_logs(0))
+
+
+def test_what_a_full_disk_refused_is_not_written_after_all(tmp_path):
+    path = tmp_path / "a.log"
+    Journal(path).append_logs([{"a": 1}])
+    before = path.read_bytes()
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 5, limits[1]))
+        with pytest.raises(RecpruneError, match=r"^cannot write .*a\.log: File too large$"):
+            Journal(path).append_logs([{"b": "x" * 100}])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == before

@@ -71,6 +71,9 @@ def log_from_frame(
             attributes = attributes or [each for each in side.columns if each != column]
         if taken := {"user", "item", "rating", "time"} & set(attributes):
             raise RecpruneError(f"{side_where}: an attribute cannot be called {sorted(taken)[0]!r}; rename the column")
+        if len(set(attributes)) < len(attributes):
+            twice = next(each for i, each in enumerate(attributes) if each in attributes[:i])
+            raise RecpruneError(f"{side_where}: {twice!r} is named twice among the attributes of {key}s")
         known = ids[key] if table is None else _ids(side[column], key in integers, side_where)
         sides.append(_attributes(known.alias(key), side.select(attributes), numbers, side_where, repairs))
     if lost := [each for each in numbers if not any(each in side.columns for side in sides)]:

@@ -58,7 +58,7 @@ def read_log(config: str | Path | Mapping[str, Any]) -> Log:
     for key, value in given.items():
         if key in _LISTS and not (isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)):
             raise RecpruneError(f"{where}: {key} must be a list of names, got {value!r}")
-        if key not in (*_LISTS, "users", "items", "quote") and not isinstance(value, str):
+        if key not in (*_LISTS, "users", "items") and not _is_text(key, value):
             raise RecpruneError(f"{where}: {key} must be text, got {value!r}")
     tables: dict[str, Any] = {key: _side_table(given, key, folder, where) for key in ("users", "items") if key in given}
     columns: dict[str, Any] = {
@@ -84,13 +84,18 @@ def _given(path: Path) -> tuple[Path, dict[str, Any]]:
     return path.parent, given
 
 
+def _is_text(key: str, value: object) -> bool:
+    """YAML reads `quote: off` as False and an empty value as None, which mean the same as none."""
+    return isinstance(value, str) or (key == "quote" and (value is None or value is False))
+
+
 def _side_table(given: Mapping[str, Any], key: str, folder: Path, where: str) -> pl.DataFrame:
     """The table of attributes under `users` or `items`, its id named as in the log."""
     table, name = given[key], key.removesuffix("s")
     if not isinstance(table, Mapping) or "file" not in table:
         raise RecpruneError(f"{where}: {key} must be a mapping with the key file, got {table!r}")
     for each, value in table.items():
-        if each != "quote" and not isinstance(value, str):
+        if not _is_text(each, value):
             raise RecpruneError(f"{where}: {each} under {key} must be text, got {value!r}")
         if each not in ("file", name, *_DIALECT):
             raise unknown(f"key under {key} in {where}", str(each), ("file", name, *_DIALECT))

@@ -52,14 +52,16 @@ class Journal(BaseJournalBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Log more, all of it or nothing. Raises RecpruneError where it cannot be written."""
         lines = [json.dumps(log, separators=(",", ":")).encode() for log in logs]
+        content = b"".join(_sum(line) + line + b"\n" for line in lines)
         try:
-            with self._path.open("a+b") as file:
+            # Unbuffered: what a full disk refused must not be written after all when the file is closed.
+            with self._path.open("a+b", buffering=0) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 start = _whole(file.fileno())
                 os.ftruncate(file.fileno(), start)
                 try:
-                    file.write(b"".join(_sum(line) + line + b"\n" for line in lines))
-                    file.flush()
+                    while content:
+                        content = content[file.write(content) :]
                     os.fsync(file.fileno())
                 except OSError:
                     os.ftruncate(file.fileno(), start)

@@ -173,7 +173,7 @@ def _prepare(bench: Workbench, goal: _Goal, trials: int) -> None:
     for price in prices:
         store.enqueue({"price": price})
     if bench.fits:  # it measures the model each time, which takes as long as several trials
-        for bound in goal.bounds:
+        for bound in (b for b in goal.bounds if b > bench.size_at(prices[-1])):
             store.enqueue({"price": min(prices, key=lambda p: abs(math.log(bench.size_at(p) / bound)))}, bound)
 
 

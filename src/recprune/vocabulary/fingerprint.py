@@ -11,7 +11,7 @@ import numpy.typing as npt
 from recprune.bits import fnv64, mix64
 from recprune.errors import RecpruneError
 from recprune.vocabulary.keys import as_bytes, id_keys
-from recprune.vocabulary.places import Places
+from recprune.vocabulary.places import Grouped, Places
 
 __all__ = ["FingerprintVocabulary"]
 
@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class FingerprintVocabulary:
+class FingerprintVocabulary(Grouped):
     """A hash of each id instead of the id: about `bits + 2` bits an id, searched in place, whatever the id's length.
 
     The ids of a group of n lie in n places by one half of a hash and are told apart by `bits` of the other half. A known id
@@ -53,9 +53,6 @@ class FingerprintVocabulary:
             if len(group) > group.count:
                 raise RecpruneError(f"a fingerprint vocabulary of {group.count} places has marks that do not fit it")
 
-    def __len__(self) -> int:
-        return sum(len(group) for group in self.groups)
-
     def lookup(self, values: Array) -> npt.NDArray[np.int64]:
         """The row of each id; row `len(self)` for an unknown one."""
         rows = np.full(len(values), len(self), dtype=np.int64)
@@ -67,16 +64,6 @@ class FingerprintVocabulary:
             rows[open_[at >= 0]] = row + at[at >= 0]
             row += len(group)
         return rows
-
-    @property
-    def resident_bytes(self) -> int:
-        """Bytes in memory."""
-        return sum(group.resident_bytes for group in self.groups)
-
-    def arrays(self) -> dict[str, Array]:
-        """Low and high bits of each group."""
-        found = {f"low.{i}": group.low for i, group in enumerate(self.groups)}
-        return found | {f"high.{i}": group.high for i, group in enumerate(self.groups)}
 
     def spec(self) -> dict[str, Any]:
         """Bits of a fingerprint and places of each group."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from recprune.errors import RecpruneError
 from recprune.vocabulary.keys import as_integers, id_keys
-from recprune.vocabulary.places import Places
+from recprune.vocabulary.places import Grouped, Places
 
 __all__ = ["IntegerVocabulary"]
 
@@ -19,7 +19,7 @@ _BITS = 16  # low bits at most: ids as far apart as that are stored in fewer byt
 
 
 @dataclass(frozen=True, eq=False)
-class IntegerVocabulary:
+class IntegerVocabulary(Grouped):
     """Whole numbers as ids, searched in place: about `2 + log2(range / ids)` bits an id in each group, and exact.
 
     Users and items that a system numbered itself lie so close that this is less than a fingerprint of them. `first`: the
@@ -68,9 +68,6 @@ class IntegerVocabulary:
             if not 1 <= group.bits <= _BITS:
                 raise RecpruneError(f"low bits of an integer id must be 1..{_BITS}, got {group.bits}")
 
-    def __len__(self) -> int:
-        return sum(len(group) for group in self.groups)
-
     def lookup(self, values: Array) -> npt.NDArray[np.int64]:
         """The row of each id; row `len(self)` for an unknown one."""
         rows = np.full(len(values), len(self), dtype=np.int64)
@@ -84,16 +81,6 @@ class IntegerVocabulary:
             rows[inside[at >= 0]] = row + at[at >= 0]
             row += len(group)
         return rows
-
-    @property
-    def resident_bytes(self) -> int:
-        """Bytes in memory."""
-        return sum(group.resident_bytes for group in self.groups)
-
-    def arrays(self) -> dict[str, Array]:
-        """Low and high bits of each group."""
-        found = {f"low.{i}": group.low for i, group in enumerate(self.groups)}
-        return found | {f"high.{i}": group.high for i, group in enumerate(self.groups)}
 
     def spec(self) -> dict[str, Any]:
         """Of each group: places, low bits, smallest id."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from recprune.bits import pack, packed_bytes, unpack
 from recprune.errors import RecpruneError
 
-__all__ = ["Places"]
+__all__ = ["Grouped", "Places"]
 
 Array = npt.NDArray[Any]
 _BLOCK = 32  # places for each entry of the directory
@@ -119,3 +119,22 @@ class Places:
         """Bytes in memory: what is stored and the directory derived from it (a bit a place)."""
         starts: Array = self._starts  # type: ignore[attr-defined]
         return self.nbytes + starts.nbytes
+
+
+class Grouped:
+    """What vocabularies have in common whose groups of ids are `Places`."""
+
+    groups: tuple[Places, ...]
+
+    def __len__(self) -> int:
+        return sum(len(group) for group in self.groups)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes in memory."""
+        return sum(group.resident_bytes for group in self.groups)
+
+    def arrays(self) -> dict[str, Array]:
+        """Low and high bits of each group."""
+        found = {f"low.{i}": group.low for i, group in enumerate(self.groups)}
+        return found | {f"high.{i}": group.high for i, group in enumerate(self.groups)}
