@@ -274,6 +274,11 @@ def test_what_is_no_signature(input_, signature, message):
         read_signature(Message({name: value for name, value in headers.items() if value is not None}))
 
 
+def test_parameters_are_ascii():
+    with pytest.raises(RecpruneError, match="the parameters of a signature must be ASCII"):
+        signature_base(Message({}, status=200), ['"@status"'], '("@status");keyid="a\xa0"')
+
+
 def test_one_of_several_by_its_label():
     message = Message({"signature-input": 'one=("a") , two=("b";req)', "signature": "two=:AQ==:,one=:Ag==:"})
     assert read_signature(message, "two").signature == b"\1"

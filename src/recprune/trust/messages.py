@@ -113,7 +113,12 @@ def parse_response(content: bytes) -> tuple[Message, bytes]:
 
 
 def signature_base(message: Message, components: Sequence[str], parameters: str) -> bytes:
-    """What is signed: a line for each component, and the parameters last (RFC 9421, section 2.5)."""
+    """What is signed: a line for each component, and the parameters last (RFC 9421, section 2.5).
+
+    Raises RecpruneError for a component that cannot be signed, and for parameters that are no ASCII.
+    """
+    if not parameters.isascii():
+        raise RecpruneError(f"the parameters of a signature must be ASCII, got {parameters!r}")
     lines = [f"{identifier}: {message.component(identifier)}" for identifier in components]
     return "\n".join([*lines, f'"@signature-params": {parameters}']).encode("ascii")
 
