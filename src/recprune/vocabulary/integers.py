@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.errors import RecpruneError
-from recprune.vocabulary.keys import as_integers, id_keys
+from recprune.vocabulary.keys import as_integers
 from recprune.vocabulary.places import Grouped, Places
 
 __all__ = ["IntegerVocabulary"]
 
 Array = npt.NDArray[Any]
+_FIRST = 16
 _BITS = 16  # low bits at most: ids as far apart as that are stored in fewer bytes as a hash, or as text
 
 
@@ -37,11 +38,15 @@ class IntegerVocabulary(Grouped):
     def build(cls, groups: list[Array]) -> tuple[IntegerVocabulary, list[npt.NDArray[np.int64]]] | None:
         """The vocabulary, and for each group the order in which its ids became rows.
 
-        None where an id is no whole number as it is written ("007" is none), or where the ids lie too far apart.
+        None where an id is no whole number as it is written ("007" is none) or is there twice, or where the ids lie too far
+        apart.
         """
         if not groups:
             return cls((), ()), []
-        numbers, good = as_integers(id_keys(np.concatenate(groups)))
+        ids = np.concatenate(groups)
+        if not as_integers(ids[:_FIRST])[1].all():  # most ids are none: that is soon seen
+            return None
+        numbers, good = as_integers(ids)
         if not good.all():
             return None
         split = np.split(numbers, np.cumsum([len(group) for group in groups])[:-1])
@@ -49,6 +54,8 @@ class IntegerVocabulary(Grouped):
         first, stored = [], []
         for group, order in zip(split, orders, strict=True):
             ids = group[order]
+            if (ids[1:] == ids[:-1]).any():
+                return None
             first.append(int(ids[0]) if len(ids) else 0)
             span = int(ids[-1]) - first[-1] + 1 if len(ids) else 0
             bits = min(max(span // max(len(ids), 1), 2).bit_length() - 1, _BITS)
