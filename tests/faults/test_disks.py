@@ -107,6 +107,7 @@ def test_a_disk_that_is_really_full(ranker, tmp_path, name):
 @pytest.mark.skipif(
     os.geteuid() != 0, reason="only root mounts a file system; the same is tested by refusing each place"
 )
+@pytest.mark.slow
 def test_a_run_on_a_disk_that_may_only_be_read(ranker, tmp_path):
     place = tmp_path / "disk"
     with disk(place, 4096):

@@ -98,7 +98,7 @@ def test_kills_of_a_model_that_is_trained(tables, tmp_path, name, count):
     all_killed(tables, name, tmp_path, count)
 
 
-@pytest.mark.parametrize("at", [0.3, 0.6, pytest.param(0.9, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("at", [0.3, *(pytest.param(at, marks=pytest.mark.slow) for at in (0.6, 0.9))])
 def test_what_another_recipe_wrote_before_a_kill_is_not_taken_for_this_one(ranker, tmp_path, at):
     """A kill of the compression by other recipes, and back to the first: their stage is there, its artifacts are not."""
     folder = ranker.copy(tmp_path / "toy", "train", "compress")
