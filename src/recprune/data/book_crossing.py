@@ -114,9 +114,8 @@ def _load(folder: Path) -> Log | None:
 
 
 def _save(log: Log, folder: Path) -> None:
-    with suppress(
-        OSError, RecpruneError
-    ):  # another process was first, or the disk is full or read-only: it is only a cache
+    # Another process was first, or the disk is full or read-only: it is only a cache.
+    with suppress(OSError, RecpruneError):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".parsed-") as temporary:
             parsed = Path(temporary) / "parsed"

@@ -30,12 +30,25 @@ JudgeArtifact = Callable[[Artifact], float]
 _K = 20
 
 
+class Fitted:
+    """A ranker that is fitted as a whole: without some users it is fitted again, and nothing of them is left."""
+
+    learns: ClassVar[bool] = False
+
+    def train(self, folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
+        """The model, and the names of the files that it was written to."""
+        raise NotImplementedError
+
+    def repair(self, trained: Callable[[], Any], folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
+        """As `train`."""
+        return self.train(folder, judge, say)
+
+
 @dataclass(frozen=True)
-class ItemItemRanker:
+class ItemItemRanker(Fitted):
     """A model of how often items were read together: fitted again rather than stored."""
 
     name: ClassVar[str]
-    learns: ClassVar[bool] = False
     config: NextItemConfig
     data: Any
     seed: int
@@ -49,10 +62,6 @@ class ItemItemRanker:
         """The model, and the names of the files that it was written to."""
         say(f"fitting {self.words}")
         return self.load(folder), []
-
-    def repair(self, trained: Callable[[], Any], folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
-        """Fitted again: nothing of those who are to be forgotten is left."""
-        return self.train(folder, judge, say)
 
     def load(self, folder: Path) -> Any:
         """The trained model."""
@@ -160,10 +169,9 @@ class ItemKnnRanker(StoredRanker):
 
 
 @dataclass(frozen=True)
-class AlsRanker:
+class AlsRanker(Fitted):
     """Alternating least squares by `implicit`; the factors of items are stored, and those of users are not."""
 
-    learns: ClassVar[bool] = False
     config: NextItemConfig
     data: Any
     seed: int
@@ -182,10 +190,6 @@ class AlsRanker:
         factors = self._factors(self.config.width)
         write_bytes(folder / "model.safetensors", save({"item_factors": factors}))
         return self._model(factors), ["model.safetensors"]
-
-    def repair(self, trained: Callable[[], Any], folder: Path, judge: JudgeLists, say: Say) -> tuple[Any, list[str]]:
-        """Fitted again: nothing of those who are to be forgotten is left."""
-        return self.train(folder, judge, say)
 
     def load(self, folder: Path) -> Any:
         """The trained model."""

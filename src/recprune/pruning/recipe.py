@@ -20,8 +20,8 @@ class Recipe:
 
     `fingerprint`: store this many bits of a hash of each id instead of the id (see FingerprintVocabulary): an unknown id
     is then taken for a known one with probability 2**-fingerprint. A mapping gives the bits by patterns of axes, the first
-    that matches counts: `{"user x *": 6, "*": 8}`. None, or no match, stores the ids themselves. Ids that
-    are whole numbers, so close to each other that they take no more than their hashes, are stored as they are.
+    that matches counts: `{"user x *": 6, "*": 8}`. None, or no match, stores the ids themselves. So
+    are ids that are whole numbers, where that takes no more than their hashes.
 
     >>> from recprune.pruning.methods import Quantize
     >>> Recipe((Quantize("*", bits=8),)).to_json()["steps"][0]["quantize"]["bits"]

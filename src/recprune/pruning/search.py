@@ -180,24 +180,27 @@ def _prepare(bench: Workbench, goal: _Goal, trials: int) -> None:
 def _promise(bench: Workbench, goal: _Goal, count: int) -> None:
     """Put in line for retraining what is on the frontier beyond the constraint, or near a bound."""
     store = _store(bench, True)
-    points = {trial.number: (trial, point) for trial, point in _store(bench, False).trials(False)}
-    listed = [trial for trial, _ in points.values()]
-    best = [t for t in frontier(listed, bench.metric, bench.signs[bench.metric]) if bench.fits or _drops(t.recipe)]
-    if not store.empty or not best:
-        return
+    if store.empty:
+        points = {trial.number: (trial, point) for trial, point in _store(bench, False).trials(False)}
+        for trial, size in _promising(bench, goal, [trial for trial, _ in points.values()], count):
+            store.enqueue(points[trial.number][1], size)
+
+
+def _promising(bench: Workbench, goal: _Goal, listed: Sequence[Trial], count: int) -> list[tuple[Trial, int]]:
+    """At most `count` trials, and the bytes that `fit_bytes` is to meet for each; 0 where it cannot act."""
+    best = frontier(listed, bench.metric, bench.signs[bench.metric])
+    if goal.gate is None and bench.fits:
+        return _near_bounds(best, goal.bounds, count)
+    if not bench.fits:  # codes come after training, which makes up for dropped rows and blocks only
+        best = [t for t in best if _drops(t.recipe)]
     if goal.gate is not None:
         good = [t.disk_bytes for t in listed if meets(t, goal.gate, bench.values, bench.signs)]
         best = [t for t in best if t.disk_bytes < min(good, default=math.inf)]
-    elif goal.size is not None and not bench.fits:
+    elif goal.size is not None:
         size = goal.size
         best = [t for t in best if t.disk_bytes <= size]
-    if goal.gate is None and bench.fits:
-        promising = _near_bounds(best, goal.bounds, count)
-    else:
-        some = sorted(set(np.linspace(len(best) - 1, 0, count).round().astype(int).tolist()), reverse=True)
-        promising = [(best[i], best[i].disk_bytes if bench.fits else 0) for i in some if best]
-    for trial, size in promising:
-        store.enqueue(points[trial.number][1], size)
+    places = np.linspace(len(best) - 1, 0, min(count, len(best))).round().astype(int)
+    return [(best[i], best[i].disk_bytes if bench.fits else 0) for i in places]
 
 
 def _near_bounds(best: Sequence[Trial], bounds: Sequence[int], count: int) -> list[tuple[Trial, int]]:

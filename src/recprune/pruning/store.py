@@ -57,7 +57,7 @@ class Store:
         self.study.enqueue_trial(given | fits, user_attrs={"bytes": fit} if fit else {})
 
     def ask(self, seed: tuple[int, ...], near: float | None = None) -> tuple[Any, int, dict[str, int], bool]:
-        """The next trial, the bytes of its parts or those asked for, its settings, and whether `fit_bytes` does the rest.
+        """The next trial, the bytes of its parts, its settings, and whether it leaves the codes to `fit_bytes`.
 
         It is a point that is waiting, or one that is proposed (TPE: Ozaki et al. 2022): a price of a byte, and how often
         the measured drops of each kind and part count. So every proposal is the best for some view of what was measured,
