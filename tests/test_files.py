@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from recprune import files
 from recprune.errors import RecpruneError, one_line
-from recprune.files import new_directory, read_sealed, write_arrays, write_bytes, write_sealed
+from recprune.files import new_directory, read_sealed, remove_directory, write_arrays, write_bytes, write_sealed
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path):
@@ -73,3 +74,23 @@ def test_an_error_is_one_line_whatever_it_names():
     assert str(RecpruneError("no file 'a\nb\x1b[31m\udcff'")) == "no file 'a b [31m '"
     assert len(one_line("x" * 10_000)) == 2000
     assert one_line("µs, 书") == "µs, 书"
+
+
+def test_a_directory_loses_its_name_before_its_files(tmp_path, monkeypatch):
+    place = tmp_path / "artifact"
+    place.mkdir()
+    (place / "one").write_text("1")
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            remove_directory(place)
+    assert not place.exists()
+    assert len(list(tmp_path.rglob("one"))) == 1
+    place.mkdir()
+    remove_directory(place)
+    remove_directory(place)  # there is none
+    assert not place.exists()

@@ -22,7 +22,16 @@ import numpy.typing as npt
 
 from recprune.errors import RecpruneError
 
-__all__ = ["intact", "new_directory", "read_sealed", "sealed", "write_arrays", "write_bytes", "write_sealed"]
+__all__ = [
+    "intact",
+    "new_directory",
+    "read_sealed",
+    "remove_directory",
+    "sealed",
+    "write_arrays",
+    "write_bytes",
+    "write_sealed",
+]
 
 _PARTIAL = ".partial"
 _STALE = 3600  # seconds after which what a killed process left half written is removed
@@ -118,6 +127,22 @@ def new_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)  # the older one
     except OSError as error:
         raise RecpruneError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def remove_directory(path: Path) -> None:
+    """Remove a directory, where there is one: it loses its name first, so that a kill leaves no half of it under that.
+
+    Raises RecpruneError where it cannot be removed.
+    """
+    path = Path(path)
+    try:
+        _prepare(path)
+        if path.is_dir():
+            temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PARTIAL))
+            os.replace(path, temporary / "gone")
+            shutil.rmtree(temporary)
+    except OSError as error:
+        raise RecpruneError(f"cannot remove {path}: {error.strerror or error}") from error
 
 
 def _exchange(one: Path, other: Path) -> None:

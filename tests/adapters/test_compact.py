@@ -17,6 +17,7 @@ from torch import nn
 from recprune.adapters.compact import CompactTensor
 from recprune.errors import RecpruneError
 from recprune.weights import Bfloat16, Dense, Encoding, LowRank, Quantized, Rows, Stacked
+from tests.devices import DEVICES
 
 
 @st.composite
@@ -53,27 +54,29 @@ def encodings(draw, rows=None, columns=None, depth=2):
     return draw(leaves(rows, columns))
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @settings(deadline=None, max_examples=150)
-@given(encodings(), st.data())
-def test_torch_and_numpy_read_the_same(encoding, data):
-    tensor, wanted = CompactTensor.of(encoding), encoding.decode()
+@given(encoding=encodings(), data=st.data())
+def test_torch_and_numpy_read_the_same(device, encoding, data):
+    tensor, wanted = CompactTensor.of(encoding, device=device), encoding.decode()
     assert tensor.shape == wanted.shape
     assert tensor.size_bytes == encoding.nbytes
-    assert np.allclose(tensor.decode().numpy(), wanted, atol=1e-6)
+    assert np.allclose(tensor.decode().cpu().numpy(), wanted, atol=1e-6)
     rows = torch.tensor(data.draw(st.lists(st.integers(0, len(wanted) - 1), max_size=20)), dtype=torch.int64)
-    assert np.allclose(tensor.take(rows).numpy(), wanted[rows], atol=1e-6)
+    assert np.allclose(tensor.take(rows.to(device)).cpu().numpy(), wanted[rows], atol=1e-6)
     back = tensor.encoding()
     assert back.nbytes == encoding.nbytes
     assert np.array_equal(back.decode(), wanted)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @settings(deadline=None, max_examples=60)
-@given(encodings())
-def test_opening_and_closing_changes_nothing(encoding):
-    tensor = CompactTensor.of(encoding)
+@given(encoding=encodings())
+def test_opening_and_closing_changes_nothing(device, encoding):
+    tensor = CompactTensor.of(encoding, device=device)
     before = {name: part.clone() for name, part in tensor.tensors().items()}
     assert all(leaf.requires_grad for leaf in tensor.open_())
-    assert np.allclose(tensor.decode().detach().numpy(), encoding.decode(), atol=1e-6)
+    assert np.allclose(tensor.decode().detach().cpu().numpy(), encoding.decode(), atol=1e-6)
     tensor.close_()
     assert all(torch.equal(part, before[name]) for name, part in tensor.tensors().items())
 

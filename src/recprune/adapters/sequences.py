@@ -18,11 +18,13 @@ from recprune.adapters.torch import TorchAdapter
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
+from recprune.recommenders.device import moved, on_fastest_device
 from recprune.recommenders.next_item import Batch, Windows, held_out, next_item_loss
 from recprune.recommenders.next_item_data import NextItemData
 from recprune.recommenders.sasrec import Block, SasRec
 from recprune.recommenders.sequences import SequenceModel
 from recprune.recovery.finetune import finetune
+from recprune.recovery.seeded import seeded
 from recprune.snapshot import Snapshot
 from recprune.weights import Dense, Param, Weights
 
@@ -188,17 +190,19 @@ class _Trainer:
             total: Tensor = (1 - share) * F.cross_entropy(scores, targets) + share * taught
             return total
 
-        best = finetune(
-            self.adapter.rebuild(self.model, weights),
-            Windows(self.data.histories, self.model.length, len(self.model.ids)),
-            loss,
-            valid=held_out(self.data, "valid", self.model.length),
-            epochs=settings["epochs"],
-            lr=settings["lr"],
-            seed=self.seed,
-            progress=say,
-            sparsity=settings.get("sparsity"),
-        )
+        smaller = self.adapter.rebuild(self.model, weights)
+        with on_fastest_device(smaller) as device, on_fastest_device(teacher):
+            best = finetune(
+                smaller,
+                Windows(self.data.histories, self.model.length, len(self.model.ids), device=device),
+                loss,
+                valid=[moved(batch, device) for batch in held_out(self.data, "valid", self.model.length)],
+                epochs=settings["epochs"],
+                lr=settings["lr"],
+                seed=self.seed,
+                progress=say,
+                sparsity=settings.get("sparsity"),
+            )
         fresh = self.adapter.read(best).weights  # type: ignore[arg-type]
         for name, param in weights.items():
             if param.trained:
@@ -210,8 +214,7 @@ class _Trainer:
     def gradients(self, weights: Weights) -> dict[str, npt.NDArray[Any]]:
         """Gradient of the loss summed over what came next in training; popularity, which is counted, has none."""
         model = self.adapter.rebuild(self.model, weights.decoded()).eval()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        with seeded(self.seed):
             for rows, at, targets in Windows(self.data.histories, model.length, len(model.ids)):
                 loss = F.cross_entropy(model(rows, at)[:, :-1], targets, reduction="sum")
                 torch.autograd.backward(loss)

@@ -19,6 +19,7 @@ from recprune.adapters.torch_calibration import TorchCalibration
 from recprune.context import Context
 from recprune.errors import RecpruneError, unknown
 from recprune.recovery.finetune import call, finetune
+from recprune.recovery.seeded import seeded
 from recprune.snapshot import Snapshot
 from recprune.weights import Dense, Encoding, Param, Weights
 
@@ -147,7 +148,7 @@ class TorchAdapter:
         weights = self.read(model).weights
         running = twin(model)
         counter = ReadCounter({group.name: group.tensor for group in groups(running)})
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), counter:
+        with torch.no_grad(), seeded(0), counter:
             for batch in data.batches:
                 data.run(running, batch)
         reads: dict[str, npt.NDArray[np.int64]] = {}
@@ -284,8 +285,7 @@ def _outputs(model: nn.Module, data: Batches) -> list[Tensor]:
     found: list[Tensor] = []
     model.eval()
     handle = model.register_forward_hook(lambda _, __, output: found.extend(_floats(output)))
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), _pure(model):
-        torch.manual_seed(0)
+    with torch.no_grad(), seeded(0), _pure(model):
         result = data.run(model, next(iter(data.batches)))
     handle.remove()
     return found + _floats(result)

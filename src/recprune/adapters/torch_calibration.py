@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from recprune.adapters.modules import groups, inside
 from recprune.errors import RecpruneError
+from recprune.recovery.seeded import seeded
 from recprune.snapshot import Snapshot
 from recprune.weights import Weights
 
@@ -62,7 +63,7 @@ class TorchCalibration:
         self._run(model)
         if not found:
             raise RecpruneError("the model gives no floats for the first batches")
-        return torch.cat([part.detach().reshape(-1) for part in found]).numpy()
+        return torch.cat([part.detach().reshape(-1) for part in found]).cpu().numpy()
 
     def gradients(self, weights: Weights) -> Mapping[str, Array]:
         """Gradient of the loss, summed over the batches, by the name of each trained parameter."""
@@ -75,7 +76,9 @@ class TorchCalibration:
             for batch in self.data.batches:
                 self.data.loss(model, batch).backward()  # type: ignore[no-untyped-call]
             grads = {group.name: group.tensor.grad for group in groups(model) if group.tensor.grad is not None}
-            self._last.update(weights=weights, found={name: grad.to_dense().numpy() for name, grad in grads.items()})
+            self._last.update(
+                weights=weights, found={name: grad.to_dense().cpu().numpy() for name, grad in grads.items()}
+            )
         found: Mapping[str, Array] = self._last["found"]
         return found
 
@@ -85,7 +88,7 @@ class TorchCalibration:
         model = self.rebuild(weights).eval()
 
         def seen(name: str, given: Tensor) -> None:
-            rows = given.detach().double().reshape(-1, given.shape[-1]).numpy()
+            rows = given.detach().double().reshape(-1, given.shape[-1]).cpu().numpy()
             total, count = sums.get(name, (np.zeros(rows.shape[1]), 0))
             sums[name] = (total + (rows**2).sum(axis=0), count + len(rows))
 
@@ -97,8 +100,7 @@ class TorchCalibration:
         return {name: total / count for name, (total, count) in sums.items()}
 
     def _run(self, model: nn.Module) -> None:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with torch.no_grad(), seeded(0):
             for _, batch in zip(range(_BATCHES), self.data.batches, strict=False):
                 self.data.run(model, batch)
 

@@ -12,7 +12,7 @@ from typing import Any
 from recprune.artifact import read
 from recprune.errors import RecpruneError
 from recprune.evaluation import Gate, compare, differences
-from recprune.files import new_directory, write_bytes
+from recprune.files import new_directory, remove_directory, write_bytes
 from recprune.judge import Judge
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.run import Run
@@ -96,7 +96,7 @@ def _ship(run: Run, found: Found) -> None:
                 run.sign(copy)
     for left in (place / "family").glob("*x"):
         if left.name not in family:
-            shutil.rmtree(left)
+            remove_directory(left)
 
 
 def _judged(found: Found, judge: Judge, folder: Path, slices: list[Any], max_drop: str | None) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import polars as pl
 
 from recprune.artifact import Artifact, read
 from recprune.errors import RecpruneError
+from recprune.files import remove_directory
 from recprune.pipeline.like import LikeTask
 from recprune.pipeline.next_item import NextItemTask
 from recprune.pipeline.shared import Say
@@ -107,14 +107,14 @@ def shadow(
 
     `place`: a folder that is there while it works. `sides`: of `SIDES`.
     """
-    shutil.rmtree(place, ignore_errors=True)  # of one of other settings that was killed
+    remove_directory(place)  # of one of other settings that was killed
     place.mkdir(parents=True)
     task = subject.without(present, seed)
     task.train(place, say)
     if "compressed" in sides:
         task.compress(place, say)
     found = {side: subject.signals(read(place / SIDES[side])) for side in sides}
-    shutil.rmtree(place)
+    remove_directory(place)
     return found
 
 

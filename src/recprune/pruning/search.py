@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ import numpy as np
 from recprune.adapters import Adapter, adapter_for
 from recprune.errors import RecpruneError
 from recprune.evaluation import Gate
+from recprune.files import remove_directory
 from recprune.judge import Judge
 from recprune.processes import follow_parent
 from recprune.pruning.methods import DropFields, DropRows
@@ -334,4 +334,4 @@ def _tidy(folder: Path, keep: Sequence[Trial]) -> None:
     names = {Path(trial.folder).name for trial in keep}
     for path in folder.iterdir():
         if path.name not in names:
-            shutil.rmtree(path, ignore_errors=True)
+            remove_directory(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -19,7 +18,7 @@ from recprune.artifact import Artifact, lay_out, read, write
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.evaluation import differences, parse_metric
-from recprune.files import read_sealed, write_sealed
+from recprune.files import read_sealed, remove_directory, write_sealed
 from recprune.judge import Judge
 from recprune.pruning.compress import CompressedModel, apply, pack
 from recprune.pruning.estimate import Estimate, Tradeoff, measure
@@ -80,7 +79,7 @@ class Workbench:
         """Bytes of the original as it would ship, written by the same code."""
         target = self.folder / "original"
         size = write(self.original, target)["disk_bytes"]
-        shutil.rmtree(target)
+        remove_directory(target)
         return size
 
     def size_at(self, price: float) -> int:
@@ -112,7 +111,7 @@ class Workbench:
             read(self.folder / name)
         except RecpruneError:
             say(f"making {name} again")
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+            remove_directory(self.folder / name)
             self._made(recipe).save(self.folder / name)
 
     def _made(self, recipe: Recipe) -> CompressedModel:

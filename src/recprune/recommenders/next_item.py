@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recprune.recommenders.device import moved, on_fastest_device
 from recprune.recommenders.next_item_data import NextItemData
 from recprune.recommenders.sequences import SequenceModel, padded
 from recprune.recommenders.training import History, RowAdam, fingerprint, train_epochs
@@ -30,9 +31,16 @@ class Windows:
     once, given what came before it in its window.
     """
 
-    def __init__(self, histories: Sequence[Array], length: int, fill: int, size: int = _BATCH) -> None:
+    def __init__(
+        self,
+        histories: Sequence[Array],
+        length: int,
+        fill: int,
+        size: int = _BATCH,
+        device: torch.device | str = "cpu",
+    ) -> None:
         self.histories = [history for history in histories if len(history) > 1]
-        self.length, self.fill, self.size = length, fill, size
+        self.length, self.fill, self.size, self.device = length, fill, size, torch.device(device)
 
     def __len__(self) -> int:
         return -(-len(self.histories) // self.size)
@@ -50,7 +58,7 @@ class Windows:
             rows = padded([parts[i] for i in chosen], self.fill)
             inputs, targets = rows[:, :-1], rows[:, 1:].flatten()
             at = torch.nonzero(inputs.flatten() != self.fill)[:, 0]
-            yield inputs, at, targets[at]
+            yield moved((inputs, at, targets[at]), self.device)
 
     def __contains__(self, item: object) -> bool:
         return False
@@ -95,11 +103,9 @@ def train_next_item(
     Adam, the rate rising over the first epoch and falling by a cosine; it stops when `judge` has not risen for `patience`
     epochs. `checkpoint`: a file written after every epoch; where it is of the same training, that goes on from it.
     """
-    optimizer = RowAdam([{"params": list(model.parameters()), "lr": rate}])
-    windows = Windows(data.histories, model.length, data.catalogue)
 
     def one(epoch: int) -> float:
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=device)
         for step, batch in enumerate(windows):
             share = (epoch + step / len(windows)) / epochs
             for group in optimizer.param_groups:
@@ -110,10 +116,13 @@ def train_next_item(
             loss = next_item_loss(model, batch)
             torch.autograd.backward(loss)
             optimizer.step()
-            total += loss.item()
-        return total / len(windows)
+            total += loss.detach()
+        return total.item() / len(windows)
 
     of_data = fingerprint(data.histories, data.relevant, data.catalogue)
     identity = f"{type(model).__name__} {epochs} {rate} {patience} {seed} {of_data}"
     judged = ("ndcg@10", lambda: judge(model))
-    return train_epochs(model, optimizer, one, judged, epochs, patience, seed, identity, progress, checkpoint)
+    with on_fastest_device(model) as device:
+        windows = Windows(data.histories, model.length, data.catalogue, device=device)
+        optimizer = RowAdam([{"params": list(model.parameters()), "lr": rate}])
+        return train_epochs(model, optimizer, one, judged, epochs, patience, seed, identity, progress, checkpoint)

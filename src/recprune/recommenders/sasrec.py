@@ -80,11 +80,11 @@ class SasRec(SequenceModel):
     def user_vectors(self, rows: Tensor) -> Tensor:
         """(batch, time, width)."""
         time = rows.shape[1]
-        later = torch.arange(time - 1, -1, -1)
+        later = torch.arange(time - 1, -1, -1, device=rows.device)
         x = F.embedding(rows, self.items) + F.embedding(later, self.positions)
         x = F.dropout(x, self.dropout, self.training)
         known = (rows != len(self.ids))[:, None, None, :]
-        itself = torch.eye(time, dtype=torch.bool)
+        itself = torch.eye(time, dtype=torch.bool, device=rows.device)
         mask = (known & itself.new_ones(time, time).tril()) | itself
         for block in self.blocks:
             x = block(x, mask)

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from recprune.recommenders.device import device_of, moved
+
 __all__ = ["SequenceModel", "padded"]
 
 Array = npt.NDArray[Any]
@@ -65,13 +67,13 @@ class SequenceModel(nn.Module):
     def scores(self, histories: Sequence[Array], batch: int = 256) -> npt.NDArray[np.float32]:
         """Scores (histories, n) of lists of item rows, the latest last; popularity where a list is empty."""
         self.eval()
-        found = np.repeat(self.popularity[:-1].numpy().T, len(histories), axis=0)
+        found = np.repeat(self.popularity[:-1].cpu().numpy().T, len(histories), axis=0)
         some = [i for i, history in enumerate(histories) if len(history)]
         for start in range(0, len(some), batch):
             part = some[start : start + batch]
             rows = padded([histories[i][-self.length :] for i in part], len(self.ids))
             last = torch.arange(1, len(part) + 1) * rows.shape[1] - 1
-            found[part] = self(rows, last)[:, :-1].numpy()
+            found[part] = self(*moved((rows, last), device_of(self)))[:, :-1].cpu().numpy()
         return found
 
 

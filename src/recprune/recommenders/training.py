@@ -311,7 +311,7 @@ def fingerprint(*values: Any) -> str:
             for inner in value:
                 add(inner)
         else:
-            array = np.asarray(value)
+            array = np.asarray(value.cpu() if isinstance(value, Tensor) else value)
             found.update(f"{array.dtype} {array.shape}".encode())
             found.update(str(value).encode() if array.dtype == object else np.ascontiguousarray(array).tobytes())
 
@@ -331,5 +331,5 @@ def _saved(checkpoint: Path, identity: str) -> dict[str, Any] | None:
         return None
     if seal != _seal(identity, content):
         return None
-    found: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True)
+    found: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return found

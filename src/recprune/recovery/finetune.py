@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from recprune.errors import RecpruneError
+from recprune.recovery.seeded import seeded
 from recprune.recovery.shrink import Shrinker
 from recprune.recovery.sparsity import Sparsity
 
@@ -66,8 +67,7 @@ def finetune(
     good: list[Tensor] = []
     try:
         shrinker = None if sparsity is None else Shrinker(leaves, sparsity)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             if valid is not None and shrinker is None:
                 best = _mean_loss(model, valid, loss)
                 say(f"before: validation loss {best:.5f}")

@@ -71,9 +71,8 @@ class Shrinker:
             rows, values = grad.indices()[0], grad.values()
             more = values[tied[rows]].sum(0, keepdim=True)
             rows = torch.cat([rows, rows.new_tensor([anchor])])
-            leaf.grad = torch.sparse_coo_tensor(
-                rows[None], torch.cat([values, more]), leaf.shape, check_invariants=False
-            )
+            with torch.sparse.check_sparse_tensor_invariants(False):  # type: ignore[no-untyped-call]  # or it warns
+                leaf.grad = torch.sparse_coo_tensor(rows[None], torch.cat([values, more]), leaf.shape)
 
     @torch.no_grad()
     def step_(self, done: float, *, last: bool) -> None:
