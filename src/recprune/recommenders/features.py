@@ -133,7 +133,8 @@ class Features:
         for name in settings.ids:
             ids[name], readings[name] = _vocabulary(_text(train[name]), _text(implicit[name]))
         if settings.words:
-            ids[settings.words], readings[settings.words] = _vocabulary(_words(train[settings.words]), None)
+            found, bags = _bags(train[settings.words])
+            ids[settings.words], readings[settings.words] = _vocabulary(found.gather(bags.words), None)
         bare = cls(settings, ids, readings, {}, {}, {})
         rows, unread = bare.encode(train), bare.encode(implicit)
         for name, edges in settings.buckets:
@@ -175,10 +176,8 @@ class Features:
             rows[name] = _find(values, order, self._join(left, right, rows))
         if not self.settings.words:
             return Encoded(rows)
-        texts = frame[self.settings.words]
-        lists = _words(texts)
-        counts = _counts(texts)
-        return Encoded(rows, _lookup(lists, self.ids[self.settings.words]), np.concatenate([[0], np.cumsum(counts)]))
+        found, bags = _bags(frame[self.settings.words])
+        return Encoded(rows, _lookup(found, self.ids[self.settings.words])[bags.words], bags.offsets)
 
     def rows_in(self, older: Features, name: str) -> Array:
         """For each row of a table of ids or buckets, but the last, its row in features that were fitted on more rows."""
@@ -228,12 +227,16 @@ def _text(values: pl.Series) -> pl.Series:
     return values.cast(pl.String).fill_null("")
 
 
-def _words(texts: pl.Series) -> pl.Series:
-    return pl.Series([word for text in texts.fill_null("") for word in words(text)], dtype=pl.String)
+def _bags(texts: pl.Series) -> tuple[pl.Series, Encoded]:
+    """Words of the distinct texts, one after the other, and as bags the places among them of each text's words.
 
-
-def _counts(texts: pl.Series) -> list[int]:
-    return [len(words(text)) for text in texts.fill_null("")]
+    So a title that many have read is analysed once.
+    """
+    distinct = _text(texts).unique(maintain_order=True)
+    lists = [words(text) for text in distinct]
+    found = pl.Series([word for given in lists for word in given], dtype=pl.String)
+    offsets = np.cumsum([0, *map(len, lists)])
+    return found, Encoded({}, np.arange(len(found), dtype=np.int32), offsets).take(_lookup(_text(texts), distinct))
 
 
 def _vocabulary(train: pl.Series, implicit: pl.Series | None) -> tuple[pl.Series, npt.NDArray[np.int64]]:
