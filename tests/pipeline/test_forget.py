@@ -125,6 +125,38 @@ def test_who_was_told_apart_is_so_no_longer(forgotten):
     assert "told 1 apart from users never seen, and tells 0 now" in said
 
 
+PRIVATE = """
+name: toy
+data: log.yaml
+tasks:
+  like:
+    kind: like
+    statistics: false
+    min_readings: 1
+    width: 2
+    private: {epsilon: 50, unit: interaction}
+    gate: "auc:0.5"
+    ship: codes
+    recipes:
+      codes: {steps: [quantize: {target: "*", bits: 8, granularity: per_column}]}
+"""
+
+
+def test_a_private_model_is_trained_again_with_its_noise(tmp_path):
+    run = write(tmp_path, PRIVATE, users=60, items=30)
+    run.stage("like", "compress")
+    before = read(run.folder / "like/original").metadata["private"]
+    assert row_of(run.folder / "like/original", GONE) < 60
+    assert forget(run, [GONE], models=0)["tasks"] == {"like": {"how": "trained again"}}
+    assert names_of(run.folder, GONE) == []
+    for name in ("original", "artifact"):
+        after = read(run.folder / "like" / name)
+        assert row_of(run.folder / "like" / name, GONE) == len(after.vocabularies["user"]) == 59
+        # A training of its own, so its epsilon is whole, and not added to that of the model that is gone.
+        assert 0 < after.metadata["private"]["epsilon"] <= 50
+        assert after.metadata["private"]["noise"] == pytest.approx(before["noise"], rel=0.1)
+
+
 def test_evidence_is_of_the_artifacts_that_are_there(forgotten, tmp_path):
     task = shutil.copytree(forgotten[0] / "runs/toy/next", tmp_path / "next")
     assert stored_evidence(task) is not None

@@ -18,7 +18,8 @@ from recprune.data import Log
 from recprune.evaluation import ListTruth, RowTruth, Slice, compare, differences, estimate
 from recprune.pipeline.config import TaskConfig
 from recprune.pipeline.private import METRICS, Watch, at_most
-from recprune.pruning.compress import apply
+from recprune.pruning.compress import apply, pack
+from recprune.pruning.recipe import Recipe
 from recprune.pruning.step import Step
 from recprune.weights import Weights
 
@@ -68,13 +69,20 @@ def try_recipes(
             found["private"] = {**private, "not_covered": [*private["not_covered"], METRICS, *read_again]}
         return found
 
-    found = {}
+    before, found = pack(snapshot, Recipe()), {}
     for name, recipe in config.recipes.items():
         say(f"recipe {name}")
         # A recipe may fit a number of bytes, so room is counted for what is known of it only afterwards.
         room, watch = known(dict.fromkeys(metrics, -0.123456), at_most(recipe)), Watch()
         compressed = apply(
-            snapshot, recipe, context, adapter, model, metadata=room, run=_as_it_is if private is None else watch
+            snapshot,
+            recipe,
+            context,
+            adapter,
+            model,
+            before=before,
+            metadata=room,
+            run=_as_it_is if private is None else watch,
         )
         scratch = folder / ".judged"  # what ships has its metrics from the first moment on
         compressed.save(scratch)
@@ -96,12 +104,12 @@ def plan_recipes(config: TaskConfig, model: Any, data: Any, seed: int, say: Say)
     """What every recipe would do: for each its plan, its bytes before and after, and the steps that are left for later."""
     adapter = adapter_for(model)
     snapshot, context = adapter.read(model), adapter.context(model, data, seed, say)
-    found = {}
+    before, found = pack(snapshot, Recipe()), {}
     for name, recipe in config.recipes.items():
-        planned = apply(snapshot, recipe, context, adapter, model, train=False)
+        planned = apply(snapshot, recipe, context, adapter, model, train=False, before=before)
         later = [step.describe() for step in recipe.steps if step.trains]
-        before = sum(line["bytes_before"] for line in planned.plan)
-        found[name] = {"plan": planned.plan, "bytes_before": before, "bytes_after": planned.size_bytes, "later": later}
+        whole = sum(line["bytes_before"] for line in planned.plan)
+        found[name] = {"plan": planned.plan, "bytes_before": whole, "bytes_after": planned.size_bytes, "later": later}
     return found
 
 

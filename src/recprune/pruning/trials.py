@@ -39,8 +39,12 @@ class Trial:
 
 
 def worst(trial: Trial, metric: str, sign: float) -> float:
-    """How far the metric fell, and one standard error. `sign`: 1 where higher is better, else -1."""
-    return -sign * trial.differences[metric].value + trial.differences[metric].error
+    """How far the metric fell on the half of the users where it fell further, and one standard error.
+
+    `sign`: 1 where higher is better, else -1. The luckiest of many on one half is seldom so on the other.
+    """
+    found = trial.differences[metric]
+    return max(-sign * found.value, -sign * trial.others[metric]) + found.error
 
 
 def frontier(trials: Iterable[Trial], metric: str, sign: float = 1.0) -> list[Trial]:
@@ -59,7 +63,7 @@ def choose(
     gate: Gate | None = None,
     size: int | None = None,
 ) -> Trial:
-    """The smallest trial within the gate; without a gate, the best by the first metric within `size` bytes.
+    """The smallest trial within the gate; without a gate, the best by `worst` of the first metric within `size` bytes.
 
     A rule is met where the drop and one standard error stay within it (Breiman et al. 1984); where half of what it allows is
     less than that error, half of it must be to spare. It must hold for the other users too, with nothing to spare.

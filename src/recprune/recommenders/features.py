@@ -133,8 +133,8 @@ class Features:
         for name in settings.ids:
             ids[name], readings[name] = _vocabulary(_text(train[name]), _text(implicit[name]))
         if settings.words:
-            found, bags = _bags(train[settings.words])
-            ids[settings.words], readings[settings.words] = _vocabulary(found.gather(bags.words), None)
+            kinds, bags = _bags(train[settings.words])
+            ids[settings.words], readings[settings.words] = _vocabulary(kinds.gather(bags.words), None)
         bare = cls(settings, ids, readings, {}, {}, {})
         rows, unread = bare.encode(train), bare.encode(implicit)
         for name, edges in settings.buckets:
@@ -176,8 +176,8 @@ class Features:
             rows[name] = _find(values, order, self._join(left, right, rows))
         if not self.settings.words:
             return Encoded(rows)
-        found, bags = _bags(frame[self.settings.words])
-        return Encoded(rows, _lookup(found, self.ids[self.settings.words])[bags.words], bags.offsets)
+        kinds, bags = _bags(frame[self.settings.words])
+        return Encoded(rows, _lookup(kinds, self.ids[self.settings.words])[bags.words], bags.offsets)
 
     def rows_in(self, older: Features, name: str) -> Array:
         """For each row of a table of ids or buckets, but the last, its row in features that were fitted on more rows."""
