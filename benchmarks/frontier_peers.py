@@ -32,7 +32,7 @@ from recprune.recommenders.tables import Table, TableModel, _pool
 from recprune.recommenders.training import fit, predict
 from recprune.snapshot import Snapshot
 from recprune.text import words
-from recprune.weights import Codebook, Columns, Dense, Encoding, Quantized, Rows, Sparse
+from recprune.weights import Codebook, Columns, Dense, Encoding, Param, Quantized, Rows, Sparse, Weights
 
 BITS = 8  # of the hash of an id
 WIDE = 500  # ids from which on a column is hashed
@@ -56,6 +56,9 @@ def after_training(task: Any, snapshot: Snapshot) -> Iterator[tuple[str, str, Ca
     wide = tables or ["item_weights"]
     for parts, bits in ((8, 8), (4, 8), (2, 8), (1, 8), (1, 4)) if tables else ((312, 8),):
         yield "faiss PQ", f"{parts} x {bits} bits", partial(faiss_pq, snapshot, wide, parts, bits, hashes)
+    for rank in (32, 16, 8, 4):
+        if tables:
+            yield "tensor train", f"rank {rank}", partial(tensor_train, snapshot, tables, rank, hashes)
 
 
 def artifact_of(snapshot: Snapshot, values: dict[str, Encoding], hashes: int | None) -> Artifact:
@@ -115,6 +118,58 @@ def torchao_int(snapshot: Snapshot, tables: list[str], bits: int, hashes: int | 
         values[name] = stored(value, quantized)
         sizes[name] = stored(value, lambda array: Quantized.encode(array, bits, "per_row"))
     return artifact_of(snapshot, values, hashes), artifact_of(snapshot, sizes, hashes)
+
+
+def tensor_train(snapshot: Snapshot, tables: list[str], rank: int, hashes: int | None) -> tuple[Artifact, ...]:
+    """Three cores of float16 for each table of ten thousand numbers or more (TT-SVD: Oseledets 2011; of tables: Yin et al.,
+    TT-Rec, MLSys 2021); tables of one column, for which it has nothing to offer, in 8 bits, in its favour.
+    """
+    values, sizes = {}, {}
+    cores: dict[str, Param] = {}
+    for name in tables:
+        value = snapshot.weights[name].value
+        if value.shape[1] == 1:
+            values[name] = sizes[name] = stored(value, lambda array: Quantized.encode(array, 8, "per_column"))
+            continue
+
+        def train(array: np.ndarray, name: str = name) -> Encoding:
+            if array.size < 10_000:
+                return Dense(array)
+            made, near = tt_svd(array, rank)
+            cores[f"cores of {name}"] = Param(("",), Dense(np.concatenate([c.reshape(-1) for c in made])))
+            return Dense(near)
+
+        values[name] = sizes[name] = stored(value, train)
+        if f"cores of {name}" in cores:  # counted apart; what tells merged rows from others is left out, in its favour
+            sizes[name] = Rows.encode(
+                np.zeros(value.shape[0], bool), Dense(np.zeros((1, value.shape[1]), np.float16)), 0
+            )
+    counted = artifact_of(snapshot, sizes, hashes)
+    counted = replace(counted, weights=Weights({**dict(counted.weights.items()), **cores}))
+    return artifact_of(snapshot, values, hashes), counted
+
+
+def tt_svd(array: np.ndarray, rank: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Cores of float16 of a table, and the table that they give."""
+    rows, columns = array.shape
+    widths = [2, 2, -(-columns // 4)] if columns > 2 else [1, 1, columns]
+    side = math.ceil(rows ** (1 / 3))
+    heights = [side, side, -(-rows // side**2)]
+    padded = np.zeros((math.prod(heights), math.prod(widths)), np.float32)
+    padded[:rows, :columns] = array
+    order = (0, 3, 1, 4, 2, 5)
+    rest = padded.reshape(*heights, *widths).transpose(order).reshape(heights[0] * widths[0], -1)
+    cores, before = [], 1
+    for height, width in zip(heights[:2], widths[:2], strict=True):
+        left, values, right = np.linalg.svd(rest.reshape(before * height * width, -1), full_matrices=False)
+        kept = min(rank, len(values))
+        cores.append(left[:, :kept].reshape(before, height * width, kept).astype(np.float16))
+        rest, before = values[:kept, None] * right[:kept], kept
+    cores.append(rest.reshape(before, -1, 1).astype(np.float16))
+    near = np.einsum("aib,bjc,ckd->ijk", *(core.astype(np.float32) for core in cores), optimize=True)
+    shape = [n for pair in zip(heights, widths, strict=True) for n in pair]
+    near = near.reshape(shape).transpose(0, 2, 4, 1, 3, 5).reshape(padded.shape)
+    return cores, np.ascontiguousarray(near[:rows, :columns], dtype=np.float32)
 
 
 def faiss_pq(snapshot: Snapshot, tables: list[str], parts: int, bits: int, hashes: int | None) -> tuple[Artifact, ...]:
