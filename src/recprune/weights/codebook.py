@@ -124,6 +124,10 @@ def _fit(points: Array, weight: Array, size: int) -> npt.NDArray[np.float16]:
 
 
 def _nearest(points: Array, words: Array) -> npt.NDArray[np.int64]:
+    """The word nearest to each point, the first of equal ones."""
+    if points.shape[1] == 1:  # on a line the nearest lies between two midpoints
+        line, first = np.unique(words[:, 0], return_index=True)
+        return first[np.searchsorted((line[1:] + line[:-1]) / 2, points[:, 0])]
     step = max(1, _BLOCK // max(len(words), 1))
     length = (words**2).sum(axis=1)
     parts = [
