@@ -1,5 +1,6 @@
 """recprune makes trained recommender models small and fast, and proves that they are still good."""
 
+from recprune.adapters.model_files import read_model
 from recprune.errors import RecpruneError
 from recprune.judge import Judge, ListJudge, RowJudge
 from recprune.pruning import CompressedModel, Context, Probe, Recipe, analyze, compress, plan, search
@@ -20,6 +21,7 @@ __all__ = [
     "compress",
     "load",
     "plan",
+    "read_model",
     "search",
 ]
 

@@ -6,25 +6,43 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
-from recprune.cli.common import Config, Runs, TaskName, console, opened, tasks_of
+from recprune.cli.common import Runs, TaskName, console, opened, tasks_of
 
 __all__ = ["compress"]
 
 
 def compress(
-    config: Config,
+    config: Annotated[
+        Path, typer.Argument(help="YAML of the run, or with --recipe a model in a file.", show_default=False)
+    ],
     task: TaskName = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done; nothing is trained.")
     ] = False,
     runs: Runs = Path("runs"),
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="YAML or JSON with `steps`, for a model in a file.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Where the artifact of a model in a file goes.")] = Path(
+        "artifact"
+    ),
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Load a pickle of your own: it can run any code.")
+    ] = False,
 ) -> None:
-    """Apply every recipe of each task to its original, and write the artifacts.
+    """Apply every recipe of each task to its original, and write the artifacts; or one recipe to a model in a file.
 
     The recipe to ship becomes `<task>/artifact/`. The plan says of every part how it is stored now, or why it is as it was.
+
+    A model in a file: skops, LightGBM's text, XGBoost's JSON or UBJ, npz of factors or of item weights; with steps that
+    need no data, for others use Python.
     """
+    if recipe is not None:
+        _file(config, recipe, out, dry_run, trust_pickle)
+        return
 
     def show(name: str, found: dict[str, Any]) -> None:
         shipped = work.config.tasks[name].ship
@@ -45,6 +63,24 @@ def compress(
 
     with opened(config, runs) as work:
         tasks_of(work, task, "plan" if dry_run else "compress", show_plan if dry_run else show)
+
+
+def _file(model: Path, recipe: Path, out: Path, dry_run: bool, trust_pickle: bool) -> None:
+    import recprune
+    from recprune.documents import read_yaml
+
+    given = recprune.Recipe.from_json(read_yaml(recipe))
+    loaded = recprune.read_model(model, trust_pickle=trust_pickle)
+    made = (recprune.plan if dry_run else recprune.compress)(loaded, given)
+    _table(f"{model}: {recipe}", made.plan)
+    ratio = f"{made.compression_ratio:.1f} times fewer than the original's"
+    if dry_run:
+        console.print(f"the parts would become {made.size_bytes:,} bytes, {ratio}")
+        return
+    size = made.save(out)
+    console.print(
+        f"[bold]{escape(str(out))}[/bold]: {size['disk_bytes']:,} bytes; its parts {made.size_bytes:,}, {ratio}"
+    )
 
 
 def _table(title: str, plan: list[dict[str, Any]]) -> None:
