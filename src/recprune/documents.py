@@ -6,9 +6,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recprune.errors import RecpruneError
 
-__all__ = ["is_a", "read_yaml"]
+__all__ = ["is_a", "plain_numbers", "read_yaml"]
 
 _LIMIT = 256 << 10  # bytes
 _MOST = 100_000  # values, those that are named twice counted twice
@@ -57,6 +59,13 @@ def is_a(kind: str, value: Any) -> bool:
     if kind == "float":
         return type(value) in (int, float) and abs(value) < _LARGEST
     return type(value).__name__ == kind if kind in ("int", "str", "bool") else True
+
+
+def plain_numbers(given: Any) -> None:
+    """Make numbers of numpy in the fields of a frozen dataclass those of Python: `keep=np.float64(0.5)` is meant well."""
+    for name, value in list(vars(given).items()):
+        if isinstance(value, np.number | np.bool_):
+            object.__setattr__(given, name, value.item())
 
 
 def _unique(node: Any, path: Path, seen: set[int]) -> None:

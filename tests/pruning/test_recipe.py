@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import yaml
 
@@ -212,3 +213,17 @@ def test_a_recipe_takes_steps_only():
 def test_budgets_round_trip(budget):
     assert budget_from(json.loads(json.dumps(budget.to_json()))) == budget
     assert set(BUDGETS) == {"uniform", "total_bytes", "per_parameter"}
+
+
+def test_numbers_of_numpy_are_taken_as_numbers():
+    steps = (
+        DropRows("*", Uniform(np.float64(0.5))),
+        DropRows("*", TotalBytes(np.int64(900))),
+        Quantize("*", np.int64(4)),
+        KeepTop("*", np.int32(8)),
+        Retrain(np.int64(2), lr=np.float32(0.5)),
+        DropWeights("*", np.float64(0.25)),
+    )
+    given = Recipe(steps)
+    assert json.loads(json.dumps(given.to_json())) == given.to_json()
+    assert Recipe.from_json(given.to_json()) == given

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
 from recprune.context import Context
+from recprune.documents import plain_numbers
 from recprune.errors import RecpruneError, unknown
 from recprune.weights import Encoding, Param, Weights
 
@@ -47,6 +48,7 @@ class Step:
     trains: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        plain_numbers(self)
         for name in ("target", "axis"):
             if not isinstance(getattr(self, name, ""), str):
                 raise RecpruneError(f"{self.verb}: {name} must be a pattern of names, got {getattr(self, name)!r}")

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from recprune.documents import plain_numbers
 from recprune.errors import RecpruneError
 from recprune.pruning.budgets.budget import Budget
 from recprune.weights import Bfloat16, Codebook, Columns, Dense, Encoding, LowRank, Param, Quantized, Rows, Stacked
@@ -28,6 +29,7 @@ class TotalBytes(Budget):
     bytes: int
 
     def __post_init__(self) -> None:
+        plain_numbers(self)
         if type(self.bytes) is not int or self.bytes < 1:
             raise RecpruneError(f"bytes must be a positive whole number, got {self.bytes!r}")
 

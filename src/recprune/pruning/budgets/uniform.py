@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from recprune.documents import plain_numbers
 from recprune.errors import RecpruneError
 from recprune.pruning.budgets.budget import Budget, best_rows
 from recprune.weights import Param
@@ -27,6 +28,7 @@ class Uniform(Budget):
     keep: float
 
     def __post_init__(self) -> None:
+        plain_numbers(self)
         if type(self.keep) not in (int, float) or not 0 < self.keep <= 1:
             raise RecpruneError(f"keep must be in (0, 1], got {self.keep!r}")
 

@@ -47,6 +47,7 @@ class KeepTop(Step):
     bits: int = 5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.per_column > 0:
             raise RecpruneError(f"per_column must be above 0, got {self.per_column!r}")
         if self.by not in get_args(By):

@@ -32,6 +32,7 @@ class Retrain(Step):
     distill: float = 0.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if type(self.epochs) is not int or self.epochs < 1:
             raise RecpruneError(f"epochs must be a positive whole number, got {self.epochs!r}")
         if not 0 < self.lr < math.inf:
