@@ -36,11 +36,11 @@ SHORT = """## What falls short
 - `next book`: the bar was an original of .043, with another definition of what is held out; see the notes there.
 - Of the tables above `like` has the methods that are listed only, on one seed, and the next book has one split; hashing,
   quotient and remainder, and PEP were trained from scratch on `like-ids` alone.
-- One request is answered more slowly by the small `like` artifacts than by the original, and by that of the next book in two
-  thirds of the time, where five times as fast at the 95th percentile was asked (256 requests: 6.6 times). What is left is the
-  numpy runtime's own time, for native kernels to win.
-- Tensor trains of the tables (TT-SVD, `frontier_peers.py`) lose .04 AUC where the others lose less than .001, so there is no step
-  for them.
+- One request is answered more slowly by the small `like` artifacts than by the original, and by that of the next book in
+  two thirds of the time, where five times as fast at the 95th percentile was asked (256 requests: 6.6 times). What is left
+  is the numpy runtime's own time, for native kernels to win.
+- Tensor trains of the tables (TT-SVD, `frontier_peers.py`) lose .04 AUC where the others lose less than .001, so there is
+  no step for them.
 """
 START, END = "<!-- written by `make docs` -->\n", "<!-- end -->"
 HEADS = {
