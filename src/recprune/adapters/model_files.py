@@ -7,16 +7,19 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from recprune.adapters.pickles import load_pickle
 from recprune.errors import RecpruneError
 from recprune.memory import require
 
-__all__ = ["KINDS", "read_model"]
+__all__ = ["KINDS", "read_model", "tried"]
 
 KINDS = (
     "skops (scikit-learn)",
@@ -26,6 +29,8 @@ KINDS = (
     "a pickle, with --trust-pickle",
 )
 _PATIENCE = 600  # seconds for another process to read a model
+_ROOM = 4 << 30  # bytes for the libraries and their threads
+_REFUSED = 3
 _TRUSTED = ("collections.", "lightgbm.", "numpy.", "scipy.", "sklearn.", "xgboost.")
 
 
@@ -47,22 +52,53 @@ def read_model(path: str | Path, *, trust_pickle: bool = False) -> Any:
         content = path.read_bytes()
     except OSError as error:
         raise RecpruneError(f"cannot read {path}: {error.strerror or error}") from error
-    if content.startswith(b"PK\x03\x04"):
-        return _zipped(content, path)
-    if content.startswith(b"tree\n"):
-        return _lightgbm(content, path)
-    if content.startswith(b"{"):
-        return _xgboost(content, path)
-    if content[:1] == b"\x80" and content[1:2] in b"\x02\x03\x04\x05" and len(content) > 2:
-        if not trust_pickle:
-            raise RecpruneError(
-                f"{path} is a pickle, which can run any code when it is loaded; save the model by skops, or say "
-                "--trust-pickle (trust_pickle=True) if it is your own"
-            )
-        from recprune.adapters.pickles import load_pickle
+    load = _loader(content, path, trust_pickle)
+    _try(content, path, trust_pickle)
+    return load(content, path)
 
-        return load_pickle(content, str(path))
+
+def _loader(content: bytes, path: Path, trust_pickle: bool) -> Callable[[bytes, Path], Any]:
+    if content.startswith(b"PK\x03\x04"):
+        return _zipped
+    if content.startswith(b"tree\n"):
+        return _lightgbm
+    if content.startswith(b"{"):
+        return _xgboost
+    if content[:1] == b"\x80" and content[1:2] in b"\x02\x03\x04\x05" and len(content) > 2:
+        if trust_pickle:
+            return load_pickle
+        raise RecpruneError(
+            f"{path} is a pickle, which can run any code when it is loaded; save the model by skops, or say "
+            "--trust-pickle (trust_pickle=True) if it is your own"
+        )
     raise RecpruneError(f"{path} is no model that is known; these are: {', '.join(KINDS)}")
+
+
+def _try(content: bytes, path: Path, trust_pickle: bool) -> None:
+    """Have another process load it first: parsers of other libraries crash, or take all memory, for a damaged file."""
+    code = f"from recprune.adapters.model_files import tried; tried({str(path)!r}, {trust_pickle})"
+    found = subprocess.run([sys.executable, "-c", code], input=content, capture_output=True, timeout=_PATIENCE)
+    if found.returncode == _REFUSED:
+        raise RecpruneError(found.stdout.decode().strip().splitlines()[-1])
+    if found.returncode:
+        raise RecpruneError(
+            f"{path} is damaged: reading it ends the process that does, or takes more memory than it may"
+        )
+
+
+def tried(path: str, trust_pickle: bool) -> None:
+    """What that process does, with a limit on memory where the system has one."""
+    content = sys.stdin.buffer.read()
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        most = _ROOM + 20 * len(content)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    try:
+        _loader(content, Path(path), trust_pickle)(content, Path(path))
+    except RecpruneError as error:
+        print(error)
+        sys.exit(_REFUSED)
 
 
 def _zipped(content: bytes, path: Path) -> Any:
@@ -90,19 +126,15 @@ def _skops(content: bytes, path: Path) -> Any:
     raise RecpruneError(f"{path} names {', '.join(strange[:5])}, which is not of scikit-learn; not loaded")
 
 
-_TRY = "import sys, numpy, lightgbm as l; m = l.Booster(model_str=sys.stdin.buffer.read().decode()); " \
-    "m.predict(numpy.zeros((1, m.num_feature())))"  # fmt: skip
-
-
 def _lightgbm(content: bytes, path: Path) -> Any:
     import lightgbm
 
-    # Its parser trusts what it reads: a wrong number ends the process. So another process reads it first.
-    tried = subprocess.run([sys.executable, "-c", _TRY], input=content, capture_output=True, timeout=_PATIENCE)
-    if tried.returncode:
-        said = tried.stderr.decode("utf-8", "replace").strip().splitlines() if tried.returncode > 0 else []
-        raise RecpruneError(f"{path} cannot be read by LightGBM: {said[-1] if said else 'it crashes'}")
-    return lightgbm.Booster(model_str=content.decode("utf-8"))
+    try:
+        found = lightgbm.Booster(model_str=content.decode("utf-8"))
+        found.predict(np.zeros((1, found.num_feature())))
+        return found
+    except (lightgbm.basic.LightGBMError, ValueError, MemoryError) as error:
+        raise RecpruneError(f"{path} cannot be read by LightGBM: {_first(error)}") from error
 
 
 def _xgboost(content: bytes, path: Path) -> Any:
@@ -114,7 +146,7 @@ def _xgboost(content: bytes, path: Path) -> Any:
         found = xgboost.Booster()
         found.load_model(bytearray(content))
         return found
-    except (xgboost.core.XGBoostError, ValueError, RecursionError) as error:
+    except (xgboost.core.XGBoostError, ValueError, RecursionError, MemoryError) as error:
         raise RecpruneError(f"{path} cannot be read by XGBoost: {_first(error)}") from error
 
 
@@ -127,7 +159,7 @@ def _arrays(content: bytes, path: Path) -> Any:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             arrays: dict[str, npt.NDArray[Any]] = {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+    except (ValueError, OSError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, NotImplementedError) as error:
         why = "an array of objects, which only a pickle holds" if "allow_pickle" in str(error) else error
         raise RecpruneError(f"{path}: {why}") from error
     if "item_factors" in arrays:

@@ -6,6 +6,7 @@ import io
 import pickle
 import pickletools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from recprune.errors import RecpruneError
@@ -29,12 +30,13 @@ _MAKERS = {
 }
 
 
-def load_pickle(content: bytes, name: str) -> Any:
+def load_pickle(content: bytes, path: Path) -> Any:
     """The object of a pickle that names nothing but classes of known libraries.
 
     A pickle is a program: this keeps it from calling what is no model, and is no proof that it does no harm. Raises
     RecpruneError, before anything is loaded, for names that are not known, and for a damaged file.
     """
+    name = str(path)
     strange = sorted({".".join(pair) for pair in named_in(content, name) if not _may(*pair)})
     if strange:
         known = ", ".join(_KNOWN)
