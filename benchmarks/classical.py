@@ -27,7 +27,7 @@ from recprune.pipeline.run import machine, versions
 ROOT = Path(__file__).parent
 KEPT = ROOT.parent / "runs" / "classical"
 PARTS = trees.PARTS | text.PARTS | factors.PARTS
-ONE = (*trees.PARTS, "whole")  # an hour each: one split
+ONE = (*trees.PARTS, "whole")  # up to a quarter of an hour each: one split
 SEEDS = {part: (0,) if part in ONE else (0, 1, 2, 3, 4) if part == "items" else (0, 1, 2) for part in PARTS}
 Point = dict[str, Any]
 

@@ -183,6 +183,9 @@ def test_a_pickle_is_loaded_by_those_who_trust_it_and_runs_nothing_that_is_no_mo
         kept = pickle.dumps(collections.OrderedDict(a=np.arange(3), b={1, 2.5, "c"}), protocol)
         assert load_pickle(kept, Path("kept"))["a"].tolist() == [0, 1, 2]
     assert not (tmp_path / "stolen").exists()
+    # A class from elsewhere that a known module has imported.
+    path.write_bytes(b"\x80\x02cnumpy.lib._npyio_impl\nitemgetter\nK\x01\x85R.")
+    refused(path, "itemgetter, which is operator.itemgetter", trust_pickle=True)
     # A name put together while loading: eval, by way of the stack.
     path.write_bytes(b"\x80\x04N\x8c\x04evalN\x93.")
     refused(path, "computed name", trust_pickle=True)

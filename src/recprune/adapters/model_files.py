@@ -77,7 +77,10 @@ def _loader(content: bytes, path: Path, trust_pickle: bool) -> Callable[[bytes, 
 def _try(content: bytes, path: Path, trust_pickle: bool) -> None:
     """Have another process load it first: parsers of other libraries crash, or take all memory, for a damaged file."""
     code = f"from recprune.adapters.model_files import tried; tried({str(path)!r}, {trust_pickle})"
-    found = subprocess.run([sys.executable, "-c", code], input=content, capture_output=True, timeout=_PATIENCE)
+    try:
+        found = subprocess.run([sys.executable, "-c", code], input=content, capture_output=True, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise RecpruneError(f"{path} is damaged: reading it did not end within {_PATIENCE} s") from None
     if found.returncode == _REFUSED:
         raise RecpruneError(found.stdout.decode().strip().splitlines()[-1])
     if found.returncode:
@@ -98,6 +101,9 @@ def tried(path: str, trust_pickle: bool) -> None:
         _loader(content, Path(path), trust_pickle)(content, Path(path))
     except RecpruneError as error:
         print(error)
+        sys.exit(_REFUSED)
+    except ImportError as error:
+        print(f"reading {path} needs a library that is not installed: {error}")
         sys.exit(_REFUSED)
 
 

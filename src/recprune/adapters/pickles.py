@@ -83,9 +83,7 @@ def named_in(content: bytes, name: str) -> Iterator[tuple[str, str]]:
 def _may(module: str, attribute: str) -> bool:
     if module in ("builtins", "__builtin__"):
         return attribute in _PLAIN
-    if module in _MAKERS:
-        return attribute in _MAKERS[module] or module.partition(".")[0] in _KNOWN
-    return module.partition(".")[0] in _KNOWN
+    return attribute in _MAKERS.get(module, ()) or module.partition(".")[0] in _KNOWN
 
 
 class _Loader(pickle.Unpickler):
@@ -94,6 +92,10 @@ class _Loader(pickle.Unpickler):
         if not _may(module, name):
             raise RecpruneError(f"the pickle asks for {module}.{name} while it is loaded")
         found = super().find_class(module, name)
-        if not isinstance(found, type) and name not in _MAKERS.get(module, ()):
+        if name in _MAKERS.get(module, ()):
+            return found
+        if not isinstance(found, type):
             raise RecpruneError(f"the pickle asks for {module}.{name}, which is no class")
+        if not _may(found.__module__, found.__name__):  # one that a known module has imported from elsewhere
+            raise RecpruneError(f"the pickle asks for {module}.{name}, which is {found.__module__}.{found.__name__}")
         return found
