@@ -5,11 +5,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["fnv64", "hash64", "mix64", "pack", "packed_bytes", "unpack", "unpack_first"]
+__all__ = [
+    "fnv64",
+    "fnv_of",
+    "hash64",
+    "mix64",
+    "mix_of",
+    "pack",
+    "packed_bytes",
+    "unpack",
+    "unpack_first",
+    "unpack_one",
+]
 
 Array = npt.NDArray[Any]
-_FNV_OFFSET = np.uint64(0xCBF29CE484222325)
-_FNV_PRIME = np.uint64(0x100000001B3)
+_FNV_OFFSET, _FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
+_STEP, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB  # of splitmix64
+_64 = (1 << 64) - 1
 _FEW = 16
 _PART = 1 << 20
 
@@ -48,7 +60,7 @@ def unpack(packed: npt.NDArray[np.uint8], index: Array, width: int) -> npt.NDArr
     if width == 8 or not index.size:
         return packed[index].astype(np.uint32) if index.size else np.zeros(index.shape, dtype=np.uint32)
     if index.size <= _FEW:  # one request: plain integers are quicker than arrays of one
-        few = [_one(packed, i, width) for i in index.reshape(-1).tolist()]
+        few = [unpack_one(packed, i, width) for i in index.reshape(-1).tolist()]
         return np.array(few, dtype=np.uint32).reshape(index.shape)
     first = index * width
     byte = first >> 3
@@ -59,7 +71,8 @@ def unpack(packed: npt.NDArray[np.uint8], index: Array, width: int) -> npt.NDArr
     return (word >> (32 - width - (first & 7)).astype(np.uint32)) & np.uint32((1 << width) - 1)
 
 
-def _one(packed: npt.NDArray[np.uint8], i: int, width: int) -> int:
+def unpack_one(packed: npt.NDArray[np.uint8], i: int, width: int) -> int:
+    """The value at `i`, as `unpack` gives it."""
     first, stop = i * width, (i + 1) * width
     word = int.from_bytes(packed[first >> 3 : (stop + 7) >> 3].tobytes())
     return word >> (-stop & 7) & ((1 << width) - 1)
@@ -106,27 +119,35 @@ def fnv64(values: Array) -> npt.NDArray[np.uint64]:
     if array.dtype.kind != "S":
         array = np.char.encode(array.astype(np.str_), "utf-8", "surrogatepass")
     if len(array) <= _FEW:  # one request: plain integers are quicker than arrays of one
-        return np.array([_fnv(text) for text in array.tolist()], dtype=np.uint64)
+        return np.array([fnv_of(text) for text in array.tolist()], dtype=np.uint64)
     letters = np.ascontiguousarray(array).view(np.uint8).reshape(len(array), max(array.dtype.itemsize, 1))
-    state = np.full(len(array), _FNV_OFFSET, dtype=np.uint64)
+    state = np.full(len(array), np.uint64(_FNV_OFFSET), dtype=np.uint64)
     for column in letters.T:
-        state = np.where(column != 0, (state ^ column) * _FNV_PRIME, state)
+        state = np.where(column != 0, (state ^ column) * np.uint64(_FNV_PRIME), state)
     return state
 
 
-def _fnv(text: bytes) -> int:
-    state = int(_FNV_OFFSET)
+def fnv_of(text: bytes) -> int:
+    """As `fnv64`, of one text."""
+    state = _FNV_OFFSET
     for letter in text:
         if letter:
-            state = (state ^ letter) * int(_FNV_PRIME) & 0xFFFFFFFFFFFFFFFF
+            state = (state ^ letter) * _FNV_PRIME & _64
     return state
 
 
 def mix64(state: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
     """The second half of `hash64`: the finalizer of splitmix64, another for every seed."""
-    step = np.uint64(0x9E3779B97F4A7C15 * (2 * seed + 1) & 0xFFFFFFFFFFFFFFFF)
-    mixed = state + step
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed = state + np.uint64(_STEP * (2 * seed + 1) & _64)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(_FIRST)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(_SECOND)
     result: npt.NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
     return result
+
+
+def mix_of(state: int, seed: int) -> int:
+    """As `mix64`, of one state."""
+    mixed = state + _STEP * (2 * seed + 1) & _64
+    mixed = (mixed ^ mixed >> 30) * _FIRST & _64
+    mixed = (mixed ^ mixed >> 27) * _SECOND & _64
+    return mixed ^ mixed >> 31

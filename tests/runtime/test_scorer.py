@@ -1,5 +1,7 @@
 """Scores and recommendations from raw requests."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -248,6 +250,15 @@ def test_a_history_may_be_read_by_a_model_of_pairs(tmp_path):
     assert known.score(pl.DataFrame({"items": histories, "asked": asked})).tolist() == expected
     # Lists of one length must not become a table.
     assert known.score({"items": [["a"], ["b"]], "asked": ["a", "a"]}).tolist() == [1, 2]
+
+
+def test_items_are_not_ranked_by_histories_of_something_else():
+    snapshot = next_item()
+    laid, vocabularies = lay_out(snapshot)
+    ops = tuple(replace(op, attrs={"vocabulary": "other"}) if op.kind == "history" else op for op in laid.graph.ops)
+    vocabularies = {**vocabularies, "other": vocabularies["item"]}
+    with pytest.raises(RecpruneError, match="reads no histories of the items"):
+        Scorer(Artifact(laid.weights, replace(laid.graph, ops=ops), vocabularies)).top_k([["a"]], 1)
 
 
 # Rounding

@@ -253,6 +253,27 @@ def test_listed_keeps_the_order_it_is_given(ids, random):
     assert vocabulary.lookup(np.array(["no such id"])).tolist() == [len(ids)]
 
 
+# One request
+
+
+ODD = [None, float("nan"), 7, 7.0, "7", b"7", "007", -3, "", "a\0", "\udcff", "日本", True, 2**70, "x" * 2000]
+
+
+@given(IDS, st.integers(0, 30), st.lists(st.sampled_from(ODD) | st.text(max_size=4), max_size=30))
+def test_ids_have_the_same_rows_one_by_one_and_together(ids, at, asked):
+    groups = parts([*ids, "7"] if "7" not in ids else ids, at, np.str_)
+    numbers = [np.array([-3, 7]), np.arange(40, 60)]
+    asked = np.fromiter([*asked, *ids, *range(38, 62)], dtype=object)  # many, which are looked up as arrays
+    for built in (
+        ExactVocabulary.build(groups)[0],
+        ExactVocabulary.build(numbers)[0],
+        FingerprintVocabulary.build(groups, 4)[0],  # so few bits that unknown ids are taken for known ones
+        IntegerVocabulary.build(numbers)[0],
+    ):
+        together = built.lookup(asked).tolist()
+        assert together == [int(built.lookup(asked[i : i + 1])[0]) for i in range(len(asked))]
+
+
 # What is stored may be damaged
 
 

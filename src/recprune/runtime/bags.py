@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,10 @@ class Bags:
         keep = self.rows != row
         counts = np.concatenate([[0], np.cumsum(keep)])
         return Bags(self.rows[keep], counts[self.offsets], None if self.values is None else self.values[keep])
+
+    def split(self) -> list[npt.NDArray[np.int64]]:
+        """The rows of each bag."""
+        return [self.rows[start:stop] for start, stop in pairwise(self.offsets.tolist())]
 
     def bag(self) -> npt.NDArray[np.int64]:
         """The number of the bag that each row lies in."""

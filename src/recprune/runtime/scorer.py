@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from recprune.artifact import Artifact, read
 from recprune.errors import RecpruneError
-from recprune.runtime.reference import execute
+from recprune.runtime.reference import execute, rows_of
 from recprune.runtime.topk import top_k
 from recprune.vocabulary import ExactVocabulary
 
@@ -117,22 +117,25 @@ class Scorer:
             raise RecpruneError(
                 f"top_k answers to one column of histories, this artifact reads: {', '.join(self.columns)}"
             )
-        names, allowed = items, self._allowed(items, candidates)  # only what is answered is decoded
+        allowed = self._allowed(items, candidates)
+        ours = (op for op in self.graph.ops if op.kind == "history" and op.attrs["vocabulary"] == self.graph.items)
+        if (read := next(ours, None)) is None:
+            raise RecpruneError("this artifact reads no histories of the items that it ranks")
         ids: list[Array] = []
         scores: list[Array] = []
         fallback: list[bool] = []
         for start in range(0, len(histories), 256):
-            block = [list(history) for history in histories[start : start + 256]]
-            known = [self._rows(items, history) for history in block]
-            values = self._execute({self.columns[0]: block})
-            for i, seen in enumerate(known):
-                row = values[i, : len(names)]
+            block = {self.columns[0]: [list(history) for history in histories[start : start + 256]]}
+            known = rows_of(self.graph, self.artifact.vocabularies, block)
+            values = self._execute(known)
+            for row, seen in zip(values, known[read.output].split(), strict=True):
+                row = row[: len(items)]
                 if not len(seen) and self.graph.fallback is not None:
                     row = self._rounded(
-                        self.artifact.weights[self.graph.fallback].value.decode()[: len(names)].reshape(-1)
+                        self.artifact.weights[self.graph.fallback].value.decode()[: len(items)].reshape(-1)
                     )
                 found, value = top_k(row, k, exclude=seen if exclude_history else None, candidates=allowed)
-                ids.append(names[found])
+                ids.append(items[found])  # only what is answered is decoded
                 scores.append(value)
                 fallback.append(not len(seen))
         return Recommendations((ids, scores, np.array(fallback, dtype=bool)))
@@ -188,11 +191,6 @@ class Scorer:
             return None
         rows = items.lookup(np.array(list(candidates), dtype=object))
         return np.unique(rows[rows < len(items)])
-
-    @staticmethod
-    def _rows(items: ExactVocabulary, history: list[Any]) -> Array:
-        rows = items.lookup(np.array(history, dtype=object))
-        return rows[rows < len(items)]
 
 
 def _finite(scores: Array) -> Array:

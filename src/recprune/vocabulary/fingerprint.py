@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recprune.bits import fnv64, mix64
+from recprune.bits import fnv64, fnv_of, mix64, mix_of
 from recprune.errors import RecpruneError
-from recprune.vocabulary.keys import as_bytes, id_keys
+from recprune.vocabulary.keys import FEW, as_bytes, each_bytes, id_keys
 from recprune.vocabulary.places import Grouped, Places
 
 __all__ = ["FingerprintVocabulary"]
@@ -55,6 +55,8 @@ class FingerprintVocabulary(Grouped):
 
     def lookup(self, values: Array) -> npt.NDArray[np.int64]:
         """The row of each id; row `len(self)` for an unknown one."""
+        if len(values) <= FEW:
+            return np.array([self._row(fnv_of(text)) for text in each_bytes(values)], dtype=np.int64)
         rows = np.full(len(values), len(self), dtype=np.int64)
         hashed = fnv64(as_bytes(values))
         row = 0
@@ -64,6 +66,15 @@ class FingerprintVocabulary(Grouped):
             rows[open_[at >= 0]] = row + at[at >= 0]
             row += len(group)
         return rows
+
+    def _row(self, hashed: int) -> int:
+        row = 0
+        for i, group in enumerate(self.groups):
+            at = group.find_one(_number_of(hashed, i, group.count, self.bits))
+            if at >= 0:
+                return row + at
+            row += len(group)
+        return row
 
     def spec(self) -> dict[str, Any]:
         """Bits of a fingerprint and places of each group."""
@@ -91,3 +102,9 @@ def _number(hashed: npt.NDArray[np.uint64], group: int, places: int, bits: int) 
     # A multiply-shift spreads the upper half evenly over any number of places (Lemire 2019).
     place = ((mixed >> np.uint64(32)) * np.uint64(places)) >> np.uint64(32)
     return (place.astype(np.int64) << bits) | (mixed & np.uint64((1 << bits) - 1)).astype(np.int64)
+
+
+def _number_of(hashed: int, group: int, places: int, bits: int) -> int:
+    """As `_number`, of one id."""
+    mixed = mix_of(hashed, group)
+    return ((mixed >> 32) * places >> 32) << bits | mixed & ((1 << bits) - 1)

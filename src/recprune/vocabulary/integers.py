@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.errors import RecpruneError
-from recprune.vocabulary.keys import as_integers
+from recprune.vocabulary.keys import FEW, as_integers
 from recprune.vocabulary.places import Grouped, Places
 
 __all__ = ["IntegerVocabulary"]
@@ -77,8 +77,11 @@ class IntegerVocabulary(Grouped):
 
     def lookup(self, values: Array) -> npt.NDArray[np.int64]:
         """The row of each id; row `len(self)` for an unknown one."""
-        rows = np.full(len(values), len(self), dtype=np.int64)
         numbers, good = as_integers(values)
+        if len(values) <= FEW:
+            each = zip(numbers.tolist(), good.tolist(), strict=True)
+            return np.array([self._row(number) if ok else len(self) for number, ok in each], dtype=np.int64)
+        rows = np.full(len(values), len(self), dtype=np.int64)
         row = 0
         for first, group in zip(self.first, self.groups, strict=True):
             # As unsigned numbers: what is below the first wraps around to beyond the last.
@@ -88,6 +91,15 @@ class IntegerVocabulary(Grouped):
             rows[inside[at >= 0]] = row + at[at >= 0]
             row += len(group)
         return rows
+
+    def _row(self, number: int) -> int:
+        row = 0
+        for first, group in zip(self.first, self.groups, strict=True):
+            at = group.find_one(number - first) if 0 <= number - first < group.count << group.bits else -1
+            if at >= 0:
+                return row + at
+            row += len(group)
+        return row
 
     def spec(self) -> dict[str, Any]:
         """Of each group: places, low bits, smallest id."""

@@ -11,14 +11,26 @@ import numpy.typing as npt
 
 from recprune.errors import RecpruneError
 
-__all__ = ["MAX_BYTES", "Keys", "as_bytes", "as_integers", "as_text", "find", "id_keys", "missing", "pair_keys"]
+__all__ = [
+    "FEW",
+    "MAX_BYTES",
+    "Keys",
+    "as_bytes",
+    "as_integers",
+    "as_text",
+    "each_bytes",
+    "find",
+    "id_keys",
+    "missing",
+    "pair_keys",
+]
 
 Array = npt.NDArray[Any]
 MAX_BYTES = 1024  # of an id in UTF-8
 _NO_ID = "\n"  # no id holds a line break
 _DIGITS = 18  # that surely fit 64 bits
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,17}")
-_FEW = 16
+FEW = 16  # up to so many ids plain Python is quicker than arrays: one request
 
 
 def missing(value: Any) -> bool:
@@ -62,12 +74,29 @@ def as_bytes(values: Array | Sequence[Any]) -> Array:
     """Ids as UTF-8 of fixed width, what numpy sorts and searches fastest."""
     if isinstance(values, np.ndarray) and values.dtype.kind == "S":
         return values
+    if len(values) <= FEW:
+        return np.array(each_bytes(values), dtype=np.bytes_)
     texts = np.ascontiguousarray(as_text(values))
     letters = texts.view(np.uint32)
     if letters.max(initial=0) < 128:  # ASCII is its own UTF-8, and ten times faster this way
         return letters.astype(np.uint8).view(f"S{texts.itemsize // 4}")
     encoded: Array = np.char.encode(texts, "utf-8", "surrogatepass")
     return encoded
+
+
+def each_bytes(values: Array | Sequence[Any]) -> list[bytes]:
+    """As `as_bytes`, one by one.
+
+    >>> each_bytes(["a", 7, 7.0, None])
+    [b'a', b'7', b'7', b'']
+    """
+    kind = values.dtype.kind if isinstance(values, np.ndarray) else "O"
+    each: list[Any] = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    if kind == "S":
+        return each
+    texts = each if kind == "U" else [_text(value) for value in each]
+    # Arrays of texts end where only zero bytes follow.
+    return [text.encode("utf-8", "surrogatepass").rstrip(b"\0") for text in texts]
 
 
 def as_integers(values: Array | Sequence[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
@@ -80,11 +109,12 @@ def as_integers(values: Array | Sequence[Any]) -> tuple[npt.NDArray[np.int64], n
         values.dtype.kind == "i" or (values.dtype.kind == "u" and values.itemsize < 8)
     ):
         return values.astype(np.int64), np.ones(len(values), dtype=bool)
-    texts = np.ascontiguousarray(as_bytes(values))
-    if len(texts) <= _FEW:  # one request: plain integers are quicker than arrays of one
-        whole = [_INTEGER.fullmatch(text) is not None for text in texts.tolist()]
-        read = [int(text) if ok else 0 for text, ok in zip(texts.tolist(), whole, strict=True)]
+    if len(values) <= FEW:
+        each = each_bytes(values)
+        whole = [_INTEGER.fullmatch(text) is not None for text in each]
+        read = [int(text) if ok else 0 for text, ok in zip(each, whole, strict=True)]
         return np.array(read, dtype=np.int64), np.array(whole, dtype=bool)
+    texts = np.ascontiguousarray(as_bytes(values))
     length = np.char.str_len(texts)
     letters = texts.view(np.uint8).reshape(len(texts), texts.dtype.itemsize)
     minus = np.char.startswith(texts, b"-")
@@ -175,6 +205,8 @@ class Keys:
         """Place of each id in the sorted order; -1 for an unknown one."""
         if self.dtype.kind != "S":
             return find(self._classes[0][2], values)
+        if len(values) <= FEW:
+            return np.array([self._find(text) for text in each_bytes(values)], dtype=np.int64)
         wanted = as_bytes(values)
         found = np.full(len(wanted), -1, dtype=np.int64)
         length = np.char.str_len(wanted) if len(wanted) else np.zeros(0, np.int64)
@@ -184,6 +216,13 @@ class Keys:
                 at = find(keys, wanted[mine].astype(keys.dtype))
                 found[mine] = np.where(at >= 0, rows[at], -1)
         return found
+
+    def _find(self, text: bytes) -> int:
+        for low, width, keys, rows in self._classes:
+            if low <= len(text) <= width:
+                at = int(keys.searchsorted(np.bytes_(text)))
+                return int(rows[at]) if at < len(keys) and keys[at] == text else -1
+        return -1
 
     def listed(self) -> list[Any]:
         """All ids in their order, bytes or integers."""

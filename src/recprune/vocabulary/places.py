@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recprune.bits import pack, packed_bytes, unpack
+from recprune.bits import pack, packed_bytes, unpack, unpack_one
 from recprune.errors import RecpruneError
+from recprune.vocabulary.keys import FEW
 
 __all__ = ["Grouped", "Places"]
 
@@ -17,7 +18,6 @@ Array = npt.NDArray[Any]
 _BLOCK = 32  # places for each entry of the directory
 _LONGEST = 128  # bytes that a block may take: a hash gives about 8, and each look-up reads a whole one
 _CHUNK = 1 << 14
-_FEW = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +65,8 @@ class Places:
 
     def find(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Which number each value is, in their order; -1 for one that is not there. All within 0 .. `count << bits`."""
-        if len(values) <= _FEW and self.count:  # one request: plain integers are quicker than arrays of one
-            return np.array([self._find(value) for value in values.tolist()], dtype=np.int64)
+        if len(values) <= FEW:
+            return np.array([self.find_one(value) for value in values.tolist()], dtype=np.int64)
         found = np.full(len(values), -1, dtype=np.int64)
         for begin in range(0, len(values) if self.count else 0, _CHUNK):
             chunk = values[begin : begin + _CHUNK]
@@ -80,16 +80,18 @@ class Places:
                 mine, at, stop, low = mine[~same], at[~same] + 1, stop[~same], low[~same]
         return found
 
-    def _find(self, value: int) -> int:
+    def find_one(self, value: int) -> int:
         """As `find`, of one value."""
+        if not self.count:
+            return -1
         block, nth = divmod(value >> self.bits, _BLOCK)
         first, last = self._starts[block : block + 2].tolist()  # type: ignore[attr-defined]
         inside = self.high[first >> 3 : (last + 7) >> 3].tobytes()
         marks = f"{int.from_bytes(inside):0{8 * len(inside)}b}"[first & 7 :].split("0", nth + 1)
         at = first - block * _BLOCK + sum(map(len, marks[:nth]))
         stop = at + len(marks[nth])
-        same = np.flatnonzero(unpack(self.low, np.arange(at, stop), self.bits) == value & ((1 << self.bits) - 1))
-        return at + int(same[0]) if len(same) else -1
+        low = value & ((1 << self.bits) - 1)
+        return next((i for i in range(at, stop) if unpack_one(self.low, i, self.bits) == low), -1)
 
     def _run(self, place: Array) -> tuple[Array, Array]:
         """First number of each place and the one after its last: the bits of its block are read, its zeros counted."""

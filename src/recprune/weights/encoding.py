@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
@@ -54,7 +55,7 @@ class Encoding:
         bags = len(offsets) - 1
         result = np.zeros((bags, *self.shape[1:]), dtype=np.float32)
         # Wide rows (item-item models) are decoded some bags at a time, so that a batch fits into memory.
-        step = max(1, int(2**25 / max(1, int(np.prod(self.shape[1:])) * max(1, len(rows) // max(1, bags)))))
+        step = max(1, 2**25 // max(1, math.prod(self.shape[1:]) * max(1, len(rows) // max(1, bags))))
         for start in range(0, bags, step):
             stop = min(start + step, bags)
             low, high = int(offsets[start]), int(offsets[stop])
@@ -71,7 +72,7 @@ class Encoding:
         """The whole array as float32."""
         result = np.empty(self.shape, dtype=np.float32)
         # Some rows at a time: a look-up needs many times the memory of what it gives.
-        step = max(1, _PART // max(1, int(np.prod(self.shape[1:]))))
+        step = max(1, _PART // max(1, math.prod(self.shape[1:])))
         for start in range(0, self.shape[0], step):
             result[start : start + step] = self.take(np.arange(start, min(start + step, self.shape[0])))
         return result

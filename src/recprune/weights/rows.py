@@ -15,6 +15,7 @@ from recprune.weights.encoding import Encoding
 __all__ = ["Rows"]
 
 Array = npt.NDArray[Any]
+_FEW = 16
 _BLOCK = 8  # bytes of bitmap for each entry of the rank directory: half a bit a row
 
 
@@ -99,6 +100,9 @@ class Rows(Encoding):
         """Where each row lies in what is stored."""
         rows = np.asarray(rows, dtype=np.int64)
         rank: Array = self._rank  # type: ignore[attr-defined]
+        if rows.size <= _FEW:  # one request: plain integers are quicker than arrays of one
+            few = [self._position(row) for row in rows.reshape(-1).tolist()]
+            return np.array(few, dtype=np.int64).reshape(rows.shape)
         if self.kept.dtype == np.uint8:
             byte = rows >> 3
             block = byte // _BLOCK
@@ -118,6 +122,20 @@ class Rows(Encoding):
             found = (run >= 0) & (rows < self.kept[1::2][safe])
             position = rank[safe] + rows - self.kept[::2][safe]
         return np.where(found, position, self.default)
+
+    def _position(self, row: int) -> int:
+        """As `position`, of one row."""
+        rank: Array = self._rank  # type: ignore[attr-defined]
+        if self.kept.dtype == np.uint8:
+            byte = row >> 3
+            block = byte // _BLOCK
+            # The bits up to this row's own, which is the last of them.
+            bits = int.from_bytes(self.kept[block * _BLOCK : byte + 1].tobytes()) >> (~row & 7)
+            return int(rank[block]) + bits.bit_count() - 1 if bits & 1 else self.default
+        run = int(self.kept[::2].searchsorted(row, side="right")) - 1
+        if run < 0 or row >= self.kept[2 * run + 1]:
+            return self.default
+        return int(rank[run]) + row - int(self.kept[2 * run])
 
     def take(self, rows: Array) -> npt.NDArray[np.float32]:
         """Dropped rows read the default row."""
