@@ -14,7 +14,7 @@ from recprune.adapters.statistics import ids_of, pair_reads, row_of, statistic_a
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
-from recprune.recommenders.features import SEPARATOR, Features
+from recprune.recommenders.features import SEPARATOR
 from recprune.recommenders.like import LikeData
 from recprune.recommenders.like_trees import LikeTrees
 from recprune.runtime.scorer import column
@@ -67,7 +67,7 @@ class LikeTreesAdapter:
             return Context(popularity, seed=seed, say=say)
         if not isinstance(data, LikeData):
             raise RecpruneError(f"the data of this model is a LikeData, got {type(data).__name__}")
-        _, train = Features.fit(data.train, data.implicit, features.settings)
+        _, train = data.fitted(features.settings)
         popularity |= {pair: pair_reads(pair, features, train) for pair in features.pairs}
 
         def columns(graph: Graph) -> Mapping[str, Array]:

@@ -78,5 +78,10 @@ def users_by_row(given: Array, features: Features, train: Encoded) -> dict[str, 
         read[features.settings.words] = (train.words, np.repeat(user, np.diff(train.offsets)))
     sizes = {name: len(counts) for name, counts in features.readings.items()}
     sizes |= {name: len(ids[0]) + 1 for name, ids in features.pairs.items()}
-    pairs = {name: np.unique(np.stack([rows, who], axis=1), axis=0)[:, 0] for name, (rows, who) in read.items()}
-    return {name: np.bincount(rows, minlength=sizes[name]) for name, rows in pairs.items()}
+    many = int(user.max(initial=0)) + 1
+    found = {}
+    for name, (rows, who) in read.items():
+        pairs = np.sort(rows.astype(np.int64) * many + who)
+        other = np.diff(pairs, prepend=-1) > 0
+        found[name] = np.bincount(pairs[other] // many, minlength=sizes[name])
+    return found

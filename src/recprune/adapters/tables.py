@@ -19,7 +19,7 @@ from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
 from recprune.recommenders.deepfm import DeepFm
-from recprune.recommenders.features import SEPARATOR, Encoded, Features
+from recprune.recommenders.features import SEPARATOR, Encoded
 from recprune.recommenders.like import LikeData, soft_targets
 from recprune.recommenders.tables import TableModel
 from recprune.recommenders.training import predict, tensors
@@ -98,7 +98,7 @@ class TableAdapter:
             return Context(popularity, seed=seed, say=say)
         if not isinstance(data, LikeData):
             raise RecpruneError(f"the data of this model is a LikeData, got {type(data).__name__}")
-        _, train = Features.fit(data.train, data.implicit, features.settings)
+        _, train = data.fitted(features.settings)
         for pair in features.pairs:
             popularity[pair] = pair_reads(pair, features, train)
         trainer = _Trainer(self, model, data, train, seed)

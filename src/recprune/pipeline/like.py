@@ -128,10 +128,9 @@ class LikeTask:
         """The trained original."""
         from safetensors.torch import load
 
-        from recprune.recommenders.features import Features
         from recprune.recommenders.like import MODELS
 
-        features, _ = Features.fit(self.data.train, self.data.implicit, self.settings.features)
+        features, _ = self.data.fitted(self.settings.features)
         model = MODELS[self.settings.model](features, self.settings.sizes)
         model.load_state_dict(load((folder / "model.safetensors").read_bytes()))
         return model.eval()

@@ -56,10 +56,9 @@ class LikeTreesTask(LikeTask):
 
     def model(self, folder: Path) -> Any:
         """The trained original."""
-        from recprune.recommenders.features import Features
         from recprune.recommenders.like_trees import LikeTrees
 
-        features, _ = Features.fit(self.data.train, self.data.implicit, self.settings.features)
+        features, _ = self.data.fitted(self.settings.features)
         return LikeTrees(features, read(folder / "trees").weights)
 
     def _words(self) -> str:

@@ -132,22 +132,23 @@ class Features:
         ids, readings = {}, {}
         for name in settings.ids:
             ids[name], readings[name] = _vocabulary(_text(train[name]), _text(implicit[name]))
+        words = None
         if settings.words:
-            kinds, bags = _bags(train[settings.words])
+            kinds, bags = words = _bags(train[settings.words])
             ids[settings.words], readings[settings.words] = _vocabulary(kinds.gather(bags.words), None)
         bare = cls(settings, ids, readings, {}, {}, {})
-        rows, unread = bare.encode(train), bare.encode(implicit)
+        rows = bare._encoded(bare._rows(train), words)
         for name, edges in settings.buckets:
             readings[name] = np.bincount(rows.rows[name], minlength=len(edges) + 2).astype(np.int64)
-        found, implicits = dict(rows.rows), dict(unread.rows)
+        if not settings.statistics:
+            return bare, rows
+        found, implicits = dict(rows.rows), bare._rows(implicit)
         pairs, keys = {}, {}
         for name in settings.pairs:
             pairs[name], keys[name], found[name], implicits[name] = bare._pair(name, found, implicits)
         sizes = {
             key: len(readings[key]) if key in readings else len(keys[key][0]) + 1 for key, _ in settings.statistics
         }
-        if not sizes:
-            return cls(settings, ids, readings, pairs, {}, keys), rows
         tables, outside = statistics(
             {key: found[key] for key in sizes},
             {key: np.bincount(implicits[key], minlength=sizes[key]) for key in sizes},
@@ -163,6 +164,9 @@ class Features:
         """Encode rows for scoring: their statistics are read from the tables."""
         if missing := [name for name in self.settings.columns if name not in frame.columns]:
             raise RecpruneError(f"no column {missing[0]!r}; columns are: {', '.join(frame.columns)}")
+        return self._encoded(self._rows(frame), _bags(frame[self.settings.words]) if self.settings.words else None)
+
+    def _rows(self, frame: pl.DataFrame) -> dict[str, npt.NDArray[np.int32]]:
         rows = {name: _lookup(_text(frame[name]), self.ids[name]) for name in self.settings.ids}
         for name, edges in self.settings.buckets:
             values = frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -174,10 +178,13 @@ class Features:
             left, right = name.split(SEPARATOR)
             values, order = self._keys[name]
             rows[name] = _find(values, order, self._join(left, right, rows))
-        if not self.settings.words:
+        return rows
+
+    def _encoded(self, rows: dict[str, npt.NDArray[np.int32]], words: tuple[pl.Series, Encoded] | None) -> Encoded:
+        if words is None:
             return Encoded(rows)
-        kinds, bags = _bags(frame[self.settings.words])
-        return Encoded(rows, _lookup(kinds, self.ids[self.settings.words])[bags.words], bags.offsets)
+        kinds, bags = words
+        return Encoded(rows, _lookup(kinds, self.ids[self.settings.words or ""])[bags.words], bags.offsets)
 
     def rows_in(self, older: Features, name: str) -> Array:
         """For each row of a table of ids or buckets, but the last, its row in features that were fitted on more rows."""

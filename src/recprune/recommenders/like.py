@@ -109,6 +109,13 @@ class LikeData:
     implicit: pl.DataFrame
     labels: dict[str, npt.NDArray[np.float32]]
 
+    def fitted(self, settings: FeatureSettings) -> tuple[Features, Encoded]:
+        """Features of the training rows, and these rows encoded: once for all who ask."""
+        kept: dict[FeatureSettings, tuple[Features, Encoded]] = vars(self).setdefault("_fitted", {})
+        if settings not in kept:
+            kept[settings] = Features.fit(self.train, self.implicit, settings)
+        return kept[settings]
+
 
 @dataclass(frozen=True, eq=False)
 class Trained:
@@ -214,7 +221,7 @@ def _trained(
     progress: Callable[[dict[str, float]], None] | None,
     checkpoint: Path | None,
 ) -> Trained:
-    features, train = Features.fit(data.train, data.implicit, settings.features)
+    features, train = data.fitted(settings.features)
     torch.manual_seed(seed)
     model = MODELS[settings.model](features, settings.sizes)
     if older is not None:

@@ -42,7 +42,7 @@ def train_like_trees(data: LikeData, settings: FeatureSettings, model: str, *, s
         raise RecpruneError("trees read statistics; set statistics: true")
     from recprune.adapters import adapter_for
 
-    features, train = Features.fit(data.train, data.implicit, settings)
+    features, train = data.fitted(settings)
     x, valid = features.matrix(train), features.matrix(features.encode(data.valid))
     fitted = TREES[model](x, data.labels["train"], valid, data.labels["valid"], seed)
     found = adapter_for(fitted).read(fitted).weights

@@ -78,19 +78,20 @@ class Table(nn.Module):
         bias = F.embedding(rows, self.bias, sparse=self.training)
         penalty = factor.new_zeros(())
         if self.training:
-            penalty = self.settings.factor_l2 * self._l2(rows, factor, self.factor)
-            penalty = penalty + self.settings.bias_l2 * self._l2(rows, bias, self.bias)
+            read = self.readings.index_select(0, rows)
+            penalty = self.settings.factor_l2 * self._l2(rows, read, factor, self.factor)
+            penalty = penalty + self.settings.bias_l2 * self._l2(rows, read, bias, self.bias)
         if offsets is not None:
             factor, bias = _pool(factor, offsets), _pool(bias, offsets)
         return factor, bias, penalty
 
-    def _l2(self, rows: Tensor, values: Tensor, table: Tensor) -> Tensor:
-        """Half the squares of what was read, each over the readings of its row."""
+    def _l2(self, rows: Tensor, read: Tensor, values: Tensor, table: Tensor) -> Tensor:
+        """Half the squares of what was read, each over the readings `read` of its row."""
         if self.centred:
             last = len(self.readings) - 1
             shared = F.embedding(torch.tensor([last]), table).detach()
             values = torch.where((rows == last)[:, None], values, values - shared)
-        return 0.5 * (values.square().sum(1) / self.readings[rows]).sum()
+        return 0.5 * (values.square().sum(1) / read).sum()
 
 
 def _pool(values: Tensor, offsets: Tensor) -> Tensor:

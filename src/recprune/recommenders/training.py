@@ -99,6 +99,7 @@ class RowAdam(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Take one step."""
         loss = closure() if closure is not None else None
+        read: dict[int, tuple[Tensor, Tensor]] = {}  # factors and biases of a table are read by the same rows
         for group in self.param_groups:
             first, second = group["betas"]
             for parameter in group["params"]:
@@ -113,12 +114,16 @@ class RowAdam(torch.optim.Optimizer):
                 state["step"] += 1
                 fade = (1 - second ** state["step"]) ** 0.5 / (1 - first ** state["step"])
                 if gradient.is_sparse:
-                    rows, inverse = gradient._indices()[0].unique(return_inverse=True)
-                    values = gradient._values()
+                    indices, values = gradient._indices()[0], gradient._values()
+                    if (at := indices.data_ptr()) not in read:
+                        read[at] = _distinct(indices, len(parameter))
+                    rows, inverse = read[at]
                     gradient = values.new_zeros(len(rows), *values.shape[1:]).index_add_(0, inverse, values)
-                    mean = state["mean"][rows].lerp_(gradient, 1 - first)
-                    square = state["square"][rows].mul_(second).addcmul_(gradient, gradient, value=1 - second)
-                    state["mean"][rows], state["square"][rows] = mean, square
+                    mean = state["mean"].index_select(0, rows).lerp_(gradient, 1 - first)
+                    square = state["square"].index_select(0, rows).mul_(second)
+                    square.addcmul_(gradient, gradient, value=1 - second)
+                    state["mean"].index_copy_(0, rows, mean)
+                    state["square"].index_copy_(0, rows, square)
                     parameter.index_add_(0, rows, mean / (square.sqrt() + group["eps"]), alpha=-group["lr"] * fade)
                 else:
                     if group["decay"]:
@@ -127,6 +132,15 @@ class RowAdam(torch.optim.Optimizer):
                     square = state["square"].mul_(second).addcmul_(gradient, gradient, value=1 - second)
                     parameter.addcdiv_(mean, square.sqrt().add_(group["eps"]), value=-group["lr"] * fade)
         return loss
+
+
+def _distinct(indices: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    """As `indices.unique(return_inverse=True)` of indices below `rows`: without sorting them, many times as fast."""
+    mark = torch.zeros(rows, dtype=torch.int64, device=indices.device)
+    mark[indices] = 1
+    distinct = mark.nonzero()[:, 0]
+    mark[distinct] = torch.arange(len(distinct), device=indices.device)
+    return distinct, mark[indices]
 
 
 def auc(labels: Array, scores: Array) -> float:
