@@ -153,6 +153,17 @@ def test_bytes_bars_are_to_scale():
     assert "&lt;ids&gt;: 100 B → 5 B" in bars
 
 
+def test_trees_are_called_trees(summary):
+    task = summary["tasks"]["like"]
+    trees = [part | ({"kind": "trees"} if part["kind"] == "layer" else {}) for part in task["plan"]]
+    before, after = (
+        render_report(summary | {"tasks": {"like": task | {"plan": plan}}}) for plan in (task["plan"], trees)
+    )
+    line = "</span>dense layers: "
+    assert line in before
+    assert before.replace(line, "</span>trees: ") == after
+
+
 def test_without_kinds_the_bars_show_the_largest_parts(summary):
     task = summary["tasks"]["like"]
     plan = [{key: value for key, value in part.items() if key != "kind"} for part in task["plan"]]

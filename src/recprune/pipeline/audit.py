@@ -114,9 +114,15 @@ def _train(run: Run, name: str, open_: list[int], rows: int, users: int, workers
             run.say(name, f"audit: shadow model {jobs[job] + 1}: done in {job.result():.0f} s")
 
 
+_prepared: dict[str, tuple[Run, Subject]] = {}  # a process works for one audit: it reads the data once
+
+
 def _alone(config: RunConfig, runs: Path, name: str, i: int, rows: int, users: int) -> float:
-    run = Run(config, runs)
-    return _shadow(run, name, i, rows, users, subject_of(run.task(name), rows, users, config.seed))
+    if name not in _prepared:
+        run = Run(config, runs)
+        _prepared[name] = run, subject_of(run.task(name), rows, users, config.seed)
+    run, subject = _prepared[name]
+    return _shadow(run, name, i, rows, users, subject)
 
 
 def _shadow(run: Run, name: str, i: int, rows: int, users: int, subject: Subject) -> float:

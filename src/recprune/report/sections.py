@@ -170,6 +170,7 @@ _KINDS = {
     "table": "tables of ids",
     "statistic": "statistics by id",
     "layer": "dense layers",
+    "trees": "trees",
     "vocabulary": "vocabularies",
 }
 
@@ -178,7 +179,10 @@ def _groups(plan: Sequence[Mapping[str, Any]], before: int, after: int) -> list[
     """Bytes by kind, or, where no kinds are given, of the four largest parts; the last group is the rest of the files."""
     chosen: list[tuple[str, list[Mapping[str, Any]]]]
     if any("kind" in part for part in plan):
-        chosen = [(word, [p for p in plan if p.get("kind") == kind]) for kind, word in _KINDS.items()]
+        # A model has layers or trees, and either has the same colour.
+        absent = "layer" if any(part.get("kind") == "trees" for part in plan) else "trees"
+        words = {kind: word for kind, word in _KINDS.items() if kind != absent}
+        chosen = [(word, [p for p in plan if p.get("kind") == kind]) for kind, word in words.items()]
     else:
         chosen = [(p["part"], [p]) for p in sorted(plan, key=lambda p: -int(p["bytes_before"]))[:4]]
     groups = [(n, sum(p["bytes_before"] for p in ps), sum(p["bytes_after"] for p in ps)) for n, ps in chosen]
