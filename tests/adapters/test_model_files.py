@@ -261,3 +261,5 @@ def test_a_file_becomes_an_artifact_on_the_command_line(tmp_path):
         assert done.exit_code == 0, (kind, done.output, done.exception)
     need = CliRunner().invoke(app, ["compress", str(path), "--recipe", str(tmp_path / "none.yaml")])
     assert isinstance(need.exception, RecpruneError)
+    need = CliRunner().invoke(app, ["compress", str(path)])
+    assert "needs --recipe" in str(need.exception)

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from recprune.cli.common import Runs, TaskName, console, opened, tasks_of
+from recprune.errors import RecpruneError
 
 __all__ = ["compress"]
 
@@ -43,6 +44,8 @@ def compress(
     if recipe is not None:
         _file(config, recipe, out, dry_run, trust_pickle)
         return
+    if config.suffix.lower() not in (".yaml", ".yml"):
+        _is_run(config)
 
     def show(name: str, found: dict[str, Any]) -> None:
         shipped = work.config.tasks[name].ship
@@ -63,6 +66,15 @@ def compress(
 
     with opened(config, runs) as work:
         tasks_of(work, task, "plan" if dry_run else "compress", show_plan if dry_run else show)
+
+
+def _is_run(config: Path) -> None:
+    from recprune.pipeline.config import read_config
+
+    try:
+        read_config(config)
+    except RecpruneError as error:
+        raise RecpruneError(f"{error}; a model in a file needs --recipe") from error
 
 
 def _file(model: Path, recipe: Path, out: Path, dry_run: bool, trust_pickle: bool) -> None:
