@@ -379,6 +379,18 @@ def test_a_large_matrix_is_not_offered_what_takes_long_to_refit():
     assert ladder(20)[0] == 16
 
 
+def test_wide_rows_are_coded_in_pieces():
+    def ladder(width):
+        param = Param(("item", "factor"), Dense(np.zeros((51, width), np.float32)), (50,))
+        snapshot = Snapshot(Weights({"items": param}, {}), None, {"item": np.arange(50).astype(str)})
+        (knob,) = (knob for knob in space_of(snapshot).knobs if knob.kind == "code" and knob.part == "items")
+        return [getattr(choice, "parts", 1) for choice in knob.choices]
+
+    assert set(ladder(15)) == {1}
+    assert ladder(64)[:10] == [1, 1, 32, 32, 16, 16, 8, 8, 4, 1]
+    assert len(ladder(64)) == len(ladder(15)) + 7
+
+
 def test_what_was_measured_is_believed_half():
     knobs = tuple(Knob("code", name, (None, Codebook(name, 1))) for name in "ab")
     size = ([1, 1], [0.0, 0.0], [1.0, 1.0])

@@ -27,6 +27,9 @@ CODES: tuple[Callable[[str], Step], ...] = (
     lambda target: Quantize(target, 4, "per_column"),
     *(lambda target, bits=bits: Codebook(target, bits) for bits in (9, 8, 7, 6, 5, 4, 3, 2, 1)),
 )
+# Of wide rows: product quantization from four bits a value down to a half, by columns for each book and its bits.
+PIECES = ((2, 8), (2, 6), (4, 8), (4, 6), (8, 8), (8, 6), (16, 8))
+_WIDE = 16  # columns: with fewer one book for all of them is better
 SMALL_CODES: tuple[Callable[[str], Step], ...] = (
     lambda target: Quantize(target, 8, "per_column"),
     lambda target: Quantize(target, 4, "per_column"),
@@ -117,7 +120,7 @@ def _knobs(snapshot: Snapshot) -> Iterator[Knob]:
         else:
             if param.axes[0] in snapshot.ids:
                 yield Knob("keep", name, (None, *_keeps(name, param)), param.axes[0])
-            yield Knob("code", name, _ladder(CODES, name), param.axes[0] if param.axes[0] in snapshot.ids else "")
+            yield Knob("code", name, _table_codes(name, param), param.axes[0] if param.axes[0] in snapshot.ids else "")
     for names, codes in ((small, SMALL_CODES), (layers, LAYER_CODES)):
         if names:
             yield Knob("code", ",".join(names), _ladder(codes, ",".join(names)))
@@ -125,6 +128,13 @@ def _knobs(snapshot: Snapshot) -> Iterator[Knob]:
 
 def _ladder(codes: Sequence[Callable[[str], Step]], target: str) -> tuple[Step | None, ...]:
     return (None, *(code(target) for code in codes))
+
+
+def _table_codes(name: str, param: Param) -> tuple[Step | None, ...]:
+    mildest, *others = CODES
+    width = param.shape[1] if param.shape[1] >= _WIDE else 0
+    pieces = [Codebook(name, bits, width // columns) for columns, bits in PIECES if width]
+    return (None, mildest(name), *pieces, *(code(name) for code in others))
 
 
 def _keeps(name: str, param: Param) -> Iterator[Step]:
