@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -29,13 +29,15 @@ class Bags:
     @classmethod
     def of(cls, lists: list[Any], lookup: Callable[[Array], Array]) -> Bags:
         """Look up the concatenation of all lists at once."""
-        offsets = np.concatenate([[0], np.cumsum([len(x) for x in lists])]).astype(np.int64)
+        offsets = np.array(list(accumulate(map(len, lists), initial=0)), dtype=np.int64)
         flat = np.fromiter((value for part in lists for value in part), dtype=object, count=int(offsets[-1]))
         return cls(lookup(flat), offsets)
 
     def without(self, row: int) -> Bags:
         """Leave out one row, such as that of unknown ids."""
         keep = self.rows != row
+        if keep.all():
+            return self
         counts = np.concatenate([[0], np.cumsum(keep)])
         return Bags(self.rows[keep], counts[self.offsets], None if self.values is None else self.values[keep])
 

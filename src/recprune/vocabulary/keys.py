@@ -197,6 +197,7 @@ class Keys:
             if len(rows):
                 self._classes.append((low, width, ids[rows].astype(f"S{max(width, 1)}"), rows))
             low, width = width + 1, 2 * width
+        self._classes.sort(key=lambda given: -len(given[3]))  # most ids are in the first that is asked
 
     def __len__(self) -> int:
         return self.size
@@ -238,13 +239,22 @@ class Keys:
         """The ids at these places of the order, bytes or integers."""
         if self.dtype.kind != "S":
             return list(self._classes[0][2][places].tolist())
+        if len(places) <= FEW:
+            return [self._at(place) for place in places.tolist()]
         ids: list[Any] = [b""] * len(places)
         for _, _, keys, rows in self._classes:
-            at = np.minimum(np.searchsorted(rows, places), len(rows) - 1)
+            at = np.minimum(np.searchsorted(rows, places.astype(np.int32)), len(rows) - 1)
             mine = np.flatnonzero(rows[at] == places)
             for i, key in zip(mine.tolist(), keys[at[mine]].tolist(), strict=True):
                 ids[i] = key
         return ids
+
+    def _at(self, place: int) -> bytes:
+        for _, _, keys, rows in self._classes:
+            at = int(rows.searchsorted(np.int32(place)))  # of another type, numpy would convert all rows
+            if at < len(rows) and rows[at] == place:
+                return bytes(keys[at])
+        raise IndexError(f"no id at {place}")
 
     @property
     def nbytes(self) -> int:

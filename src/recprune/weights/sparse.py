@@ -16,6 +16,7 @@ from recprune.weights.encoding import Encoding
 __all__ = ["Sparse"]
 
 Array = npt.NDArray[Any]
+_FEW = 16  # rows of a request
 _PLAIN = 32  # bits of a value that is stored as it is
 
 
@@ -183,9 +184,12 @@ class Sparse(Encoding):
         result = np.zeros((len(offsets) - 1, self.dims[1]), dtype=np.float32)
         if not len(filled) or not len(rows):
             return result
-        bag = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
         rows = rows[offsets[0] : offsets[-1]]
-        place = np.minimum(np.searchsorted(filled, rows), len(filled) - 1)
+        if len(offsets) == 2 and len(rows) <= _FEW and values is None:
+            self._add(rows.tolist(), result[0])
+            return result
+        bag = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        place = np.minimum(np.searchsorted(filled, rows.astype(filled.dtype)), len(filled) - 1)
         known = filled[place] == rows
         place, bag = place[known], bag[known]
         length = starts[place + 1] - starts[place]
@@ -197,6 +201,15 @@ class Sparse(Encoding):
             read = read * np.repeat(values[offsets[0] : offsets[-1]][known], length)
         np.add.at(result.reshape(-1), target, read)
         return result
+
+    def _add(self, rows: list[int], result: npt.NDArray[np.float32]) -> None:
+        """Add some rows, one by one: for a single request quicker than places of all their entries at once."""
+        filled, starts, columns, codes = self._unpacked()
+        for row in rows:
+            place = int(filled.searchsorted(filled.dtype.type(row)))  # of another type, numpy would convert them all
+            if place < len(filled) and filled[place] == row:
+                entries = slice(starts[place], starts[place + 1])
+                result[columns[entries]] += self._values(codes[entries])  # no column twice
 
     def recode(self, array: Array) -> Sparse:
         """Another matrix: its entries that are not zero, with as many bits."""
