@@ -99,7 +99,9 @@ class RowAdam(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Take one step."""
         loss = closure() if closure is not None else None
-        read: dict[int, tuple[Tensor, Tensor]] = {}  # factors and biases of a table are read by the same rows
+        read: dict[
+            tuple[int, int], tuple[Tensor, Tensor]
+        ] = {}  # factors and biases of a table are read by the same rows
         for group in self.param_groups:
             first, second = group["betas"]
             for parameter in group["params"]:
@@ -115,7 +117,7 @@ class RowAdam(torch.optim.Optimizer):
                 fade = (1 - second ** state["step"]) ** 0.5 / (1 - first ** state["step"])
                 if gradient.is_sparse:
                     indices, values = gradient._indices()[0], gradient._values()
-                    if (at := indices.data_ptr()) not in read:
+                    if (at := (indices.data_ptr(), len(indices))) not in read:
                         read[at] = _distinct(indices, len(parameter))
                     rows, inverse = read[at]
                     gradient = values.new_zeros(len(rows), *values.shape[1:]).index_add_(0, inverse, values)

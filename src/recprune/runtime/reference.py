@@ -58,7 +58,7 @@ def rows_of(graph: Graph, vocabularies: Mapping[str, Lookup], columns: Mapping[s
     """What the graph's look-ups give for raw columns, beside the columns themselves."""
     known = dict(columns)
     for op in graph.ops:
-        if op.kind in ("lookup", "bucket", "words", "history", "tokens", "features"):
+        if op.kind in ("lookup", "bucket", "words", "history", "tokens", "features") and known.keys() >= {*op.inputs}:
             known[op.output] = _RUN[op.kind](op, [known[name] for name in op.inputs], Weights({}), vocabularies)
     return known
 

@@ -126,6 +126,8 @@ class Rows(Encoding):
     def _position(self, row: int) -> int:
         """As `position`, of one row."""
         rank: Array = self._rank  # type: ignore[attr-defined]
+        if not 0 <= row < self.rows:
+            raise IndexError(f"row {row} out of range of {self.rows}")
         if self.kept.dtype == np.uint8:
             byte = row >> 3
             block = byte // _BLOCK
