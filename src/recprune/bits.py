@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "FEW",
     "fnv64",
     "fnv_of",
     "hash64",
@@ -22,7 +23,7 @@ Array = npt.NDArray[Any]
 _FNV_OFFSET, _FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
 _STEP, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB  # of splitmix64
 _64 = (1 << 64) - 1
-_FEW = 16
+FEW = 16  # one request: up to so many values plain integers are quicker than arrays
 _PART = 1 << 20
 
 
@@ -59,7 +60,7 @@ def unpack(packed: npt.NDArray[np.uint8], index: Array, width: int) -> npt.NDArr
     index = np.asarray(index, dtype=np.int64)
     if width == 8 or not index.size:
         return packed[index].astype(np.uint32) if index.size else np.zeros(index.shape, dtype=np.uint32)
-    if index.size <= _FEW:  # one request: plain integers are quicker than arrays of one
+    if index.size <= FEW:
         few = [unpack_one(packed, i, width) for i in index.reshape(-1).tolist()]
         return np.array(few, dtype=np.uint32).reshape(index.shape)
     first = index * width
@@ -118,8 +119,6 @@ def fnv64(values: Array) -> npt.NDArray[np.uint64]:
     array = np.asarray(values)
     if array.dtype.kind != "S":
         array = np.char.encode(array.astype(np.str_), "utf-8", "surrogatepass")
-    if len(array) <= _FEW:  # one request: plain integers are quicker than arrays of one
-        return np.array([fnv_of(text) for text in array.tolist()], dtype=np.uint64)
     letters = np.ascontiguousarray(array).view(np.uint8).reshape(len(array), max(array.dtype.itemsize, 1))
     state = np.full(len(array), np.uint64(_FNV_OFFSET), dtype=np.uint64)
     for column in letters.T:

@@ -132,8 +132,8 @@ def _ladder(codes: Sequence[Callable[[str], Step]], target: str) -> tuple[Step |
 
 def _table_codes(name: str, param: Param) -> tuple[Step | None, ...]:
     mildest, *others = CODES
-    width = param.shape[1] if param.shape[1] >= _WIDE else 0
-    pieces = [Codebook(name, bits, width // columns) for columns, bits in PIECES if width]
+    width = param.shape[1]
+    pieces = [Codebook(name, bits, width // columns) for columns, bits in PIECES] if width >= _WIDE else []
     return (None, mildest(name), *pieces, *(code(name) for code in others))
 
 

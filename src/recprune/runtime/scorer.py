@@ -118,8 +118,8 @@ class Scorer:
                 f"top_k answers to one column of histories, this artifact reads: {', '.join(self.columns)}"
             )
         allowed = self._allowed(items, candidates)
-        histories_of = (op for op in self.graph.ops if op.kind == "history" and op.inputs == self.columns)
-        if (read := next(histories_of, None)) is None or read.attrs["vocabulary"] != self.graph.items:
+        read = next((op for op in self.graph.ops if op.kind == "history" and op.inputs == self.columns), None)
+        if read is None or read.attrs["vocabulary"] != self.graph.items:
             raise RecpruneError("this artifact reads no histories of the items that it ranks")
         ids: list[Array] = []
         scores: list[Array] = []

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recprune.bits import fnv64, fnv_of, mix64, mix_of
+from recprune.bits import FEW, fnv64, fnv_of, mix64, mix_of
 from recprune.errors import RecpruneError
-from recprune.vocabulary.keys import FEW, as_bytes, each_bytes, id_keys
+from recprune.vocabulary.keys import as_bytes, each_bytes, id_keys
 from recprune.vocabulary.places import Grouped, Places
 
 __all__ = ["FingerprintVocabulary"]

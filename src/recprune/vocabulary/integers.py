@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recprune.bits import FEW
 from recprune.errors import RecpruneError
-from recprune.vocabulary.keys import FEW, as_integers
+from recprune.vocabulary.keys import as_integers
 from recprune.vocabulary.places import Grouped, Places
 
 __all__ = ["IntegerVocabulary"]

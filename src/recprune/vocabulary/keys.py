@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recprune.bits import FEW
 from recprune.errors import RecpruneError
 
 __all__ = [
-    "FEW",
     "MAX_BYTES",
     "Keys",
     "as_bytes",
@@ -30,7 +30,6 @@ MAX_BYTES = 1024  # of an id in UTF-8
 _NO_ID = "\n"  # no id holds a line break
 _DIGITS = 18  # that surely fit 64 bits
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,17}")
-FEW = 16  # up to so many ids plain Python is quicker than arrays: one request
 
 
 def missing(value: Any) -> bool:
@@ -74,8 +73,6 @@ def as_bytes(values: Array | Sequence[Any]) -> Array:
     """Ids as UTF-8 of fixed width, what numpy sorts and searches fastest."""
     if isinstance(values, np.ndarray) and values.dtype.kind == "S":
         return values
-    if len(values) <= FEW:
-        return np.array(each_bytes(values), dtype=np.bytes_)
     texts = np.ascontiguousarray(as_text(values))
     letters = texts.view(np.uint32)
     if letters.max(initial=0) < 128:  # ASCII is its own UTF-8, and ten times faster this way

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recprune.bits import pack, packed_bytes, unpack, unpack_one
+from recprune.bits import FEW, pack, packed_bytes, unpack, unpack_one
 from recprune.errors import RecpruneError
-from recprune.vocabulary.keys import FEW
 
 __all__ = ["Grouped", "Places"]
 

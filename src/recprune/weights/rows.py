@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from recprune.bits import FEW
 from recprune.errors import RecpruneError
 from recprune.weights.encoding import Encoding
 
 __all__ = ["Rows"]
 
 Array = npt.NDArray[Any]
-_FEW = 16
 _BLOCK = 8  # bytes of bitmap for each entry of the rank directory: half a bit a row
 
 
@@ -100,7 +100,7 @@ class Rows(Encoding):
         """Where each row lies in what is stored."""
         rows = np.asarray(rows, dtype=np.int64)
         rank: Array = self._rank  # type: ignore[attr-defined]
-        if rows.size <= _FEW:  # one request: plain integers are quicker than arrays of one
+        if rows.size <= FEW:
             few = [self._position(row) for row in rows.reshape(-1).tolist()]
             return np.array(few, dtype=np.int64).reshape(rows.shape)
         if self.kept.dtype == np.uint8:

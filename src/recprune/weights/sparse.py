@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from recprune.bits import pack, packed_bytes, unpack_first
+from recprune.bits import FEW, pack, packed_bytes, unpack_first
 from recprune.errors import RecpruneError
 from recprune.weights import elias_fano
 from recprune.weights.encoding import Encoding
@@ -16,7 +16,6 @@ from recprune.weights.encoding import Encoding
 __all__ = ["Sparse"]
 
 Array = npt.NDArray[Any]
-_FEW = 16  # rows of a request
 _PLAIN = 32  # bits of a value that is stored as it is
 
 
@@ -185,7 +184,7 @@ class Sparse(Encoding):
         if not len(filled) or not len(rows):
             return result
         rows = rows[offsets[0] : offsets[-1]]
-        if len(offsets) == 2 and len(rows) <= _FEW and values is None:
+        if len(offsets) == 2 and len(rows) <= FEW and values is None:
             self._add(rows.tolist(), result[0])
             return result
         bag = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
