@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from recprune.report import forgetting_table, told_apart
+from recprune.report import forgetting_table
 from recprune.report.forgetting import findings, forgetting
 
 
@@ -24,15 +24,20 @@ def test_what_was_told_and_is_no_longer():
         "Of 1 forgotten user the original model told 1 apart from users never seen, and tells 0 now.": False,
         "Of 1 forgotten user the compressed model told 1 apart from users never seen, and tells 0 now.": False,
     }
-    assert not told_apart(evidence())
-    assert not told_apart(evidence(0.01))
 
 
 def test_who_is_still_told_apart_is_marked():
     found = evidence(0.009)
-    assert told_apart(found)
-    assert [bad for bad, _ in findings(found)] == [False, True, True]
+    assert [bad for bad, _ in findings(found)] == [False, True, False, True, False]
     assert "<b>▼</b> Of 1 forgotten user" in forgetting({"forgetting": found})
+
+
+def test_a_repair_that_was_not_enough_is_told():
+    found = evidence() | {"repair": evidence(0.001)["users"]}
+    assert list(findings(found))[-1] == (
+        False,
+        "A short repair still told 1 of 2 users apart, so the model was trained from scratch.",
+    )
 
 
 def test_the_page_has_a_row_for_each_user_and_model_and_nothing_where_nobody_was_forgotten():

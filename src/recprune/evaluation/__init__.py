@@ -15,7 +15,7 @@ from recprune.evaluation.gate import Gate, Rule
 from recprune.evaluation.metrics import METRICS, Metric, parse_metric
 from recprune.evaluation.ranking import ListTruth, coverage, hit_rate, mrr, ndcg, precision, recall
 from recprune.evaluation.slices import Slice, by_activity, by_age, by_group, by_popularity, popularity_thirds
-from recprune.evaluation.summary import read_summary, schema, validate, write_summary
+from recprune.evaluation.summary import read_summary, schema, told_apart, validate, write_summary
 
 __all__ = [
     "METRICS",
@@ -51,6 +51,7 @@ __all__ = [
     "read_summary",
     "recall",
     "schema",
+    "told_apart",
     "validate",
     "write_summary",
 ]

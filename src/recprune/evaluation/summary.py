@@ -12,9 +12,10 @@ from typing import Any
 from recprune.errors import RecpruneError
 from recprune.files import intact, sealed, write_bytes
 
-__all__ = ["FORMAT", "read_summary", "schema", "validate", "write_summary"]
+__all__ = ["FORMAT", "read_summary", "schema", "told_apart", "validate", "write_summary"]
 
 FORMAT = 1
+_SURE = 0.01
 
 
 def schema() -> dict[str, Any]:
@@ -44,6 +45,14 @@ def validate(summary: Mapping[str, Any], whose: str = "summary.json") -> None:
     for where, interval in _intervals(summary, ()):
         if interval["low"] > interval["high"]:
             raise RecpruneError(f"{whose}: {_path(where)}: low {interval['low']} is above high {interval['high']}")
+
+
+def told_apart(user: Mapping[str, Any], when: str = "after") -> bool:
+    """Whether a user of a task's `forgetting` is told apart by a model, `before` or `after`.
+
+    That is where fewer than 1 % of the users never seen lie as far out.
+    """
+    return any(user[side][when]["further"] < _SURE for side in ("original", "compressed") if side in user)
 
 
 def write_summary(summary: Mapping[str, Any], path: str | os.PathLike[str]) -> None:

@@ -20,7 +20,9 @@ import polars as pl
 from recprune.artifact.write import SIGNATURE
 from recprune.data import Forgotten
 from recprune.errors import RecpruneError
+from recprune.evaluation import told_apart
 from recprune.files import write_bytes
+from recprune.pipeline.cache import Stage, digest
 from recprune.pipeline.logs import drop_cached, user_files
 from recprune.pipeline.run import FORGOTTEN, STAGES, Run
 from recprune.pipeline.subjects import manifests
@@ -110,21 +112,37 @@ def _open(run: Run, place: Path, users: Sequence[str]) -> None:
 
 
 def _again(run: Run, new: Run, name: str, users: Sequence[str], models: int, place: Path) -> dict[str, Any]:
-    """The stages of a task that are there, without the users."""
+    """The stages of a task that are there, without the users: repaired, and from scratch where that is not enough."""
     old, same = run.task(name), run.done(name, "train")
-    folder = run.folder / name
-    if same:
-        new.stage(name, "train", lambda task, to, say: task.repair(lambda: old.model(folder), to, say))
-    else:  # another version, or another configuration: there is nothing to repair
-        new.stage(name, "train")
+    folder, beside = run.folder / name, place / "witnesses" / name
     there = [stage for stage in STAGES if (folder / f"{stage}.json").exists()]
     sides = ["original", *(["compressed"] if run.done(name, "compress") else [])]
-    if "compress" in there:
-        new.stage(name, "compress")
-    found: dict[str, Any] = {"how": new.stage(name, "train").get("repaired", "trained again")}
+    failed = Stage("repair", beside, digest(new.key(name, "train"), models))  # what a repair gave that was not enough
+
+    def made(repair: bool) -> dict[str, Any]:
+        how = (lambda task, to, say: task.repair(lambda: old.model(folder), to, say)) if repair else None
+        trained = new.stage(name, "train", how)
+        if "compress" in there:
+            new.stage(name, "compress")
+        return trained
+
+    def shown() -> dict[str, Any]:
+        return evidence(run, new, name, users, sides, models=models, place=beside)
+
+    # Another version, or another configuration: there is nothing to repair.
+    trained = made(repair=same and failed.result() is None)
+    found: dict[str, Any] = {"how": trained.get("repaired", "trained again")}
     if models and same:
-        shown = evidence(run, new, name, users, sides, models=models, place=place / "witnesses" / name)
-        found["evidence"] = {"task": name, **shown, "manifests": manifests(new.folder / name, sides)}
+        of = shown()
+        if "repaired" in trained and any(map(told_apart, of["users"])):
+            failed.run(lambda: ({"users": of["users"]}, []))
+            new.undo(name)
+            made(repair=False)
+            of = shown()
+        if (before := failed.result()) is not None:
+            found["how"] = "trained from scratch, a repair being not enough"
+            of["repair"] = before["users"]
+        found["evidence"] = {"task": name, **of, "manifests": manifests(new.folder / name, sides)}
         write_bytes(new.folder / name / EVIDENCE, json.dumps(found["evidence"], allow_nan=False).encode())
     for stage in there:
         new.stage(name, stage)

@@ -141,6 +141,11 @@ class Run:
         """Whether the result of a stage of a task is there, and what went into it is the same."""
         return self._stage(name, stage).result() is not None
 
+    def undo(self, name: str) -> None:
+        """Forget the results of a task, the last ones first: its stages are done anew."""
+        for stage in reversed(STAGES):
+            self._stage(name, stage).path.unlink(missing_ok=True)
+
     def verify(self, path: Path) -> None:
         """Refuse an artifact without the signature that the configuration requires; other files are none of its business."""
         if self.config.require_signature and path.is_dir():

@@ -5,27 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from recprune.evaluation import told_apart
 from recprune.report.html import esc, html_table
 from recprune.report.words import count, plural
 
 if TYPE_CHECKING:
     from rich.console import Group
 
-__all__ = ["forgetting", "forgetting_table", "told_apart"]
+__all__ = ["forgetting", "forgetting_table"]
 
 Evidence = Mapping[str, Any]
-_SURE = 0.01  # of users never seen lie as far out: below that a user is told apart
 _SIDES = ("original", "compressed")
 _HEAD = ("user", "model", "before", "as far out", "after", "as far out")
 _CAPTION = (
     "standard deviations above what models say that never saw the user, "
     "and the share of users never seen who lie as far out"
 )
-
-
-def told_apart(evidence: Evidence) -> bool:
-    """Whether some user is still told apart from users never seen, by one of the models."""
-    return any(of["after"]["further"] < _SURE for entry in evidence["users"] for of in _models(entry).values())
 
 
 def findings(evidence: Evidence) -> Iterator[tuple[bool, str]]:
@@ -37,12 +32,20 @@ def findings(evidence: Evidence) -> Iterator[tuple[bool, str]]:
         places = [_models(entry)[side] for entry in asked if side in entry]
         if not places:
             continue
-        before, after = (sum(of[when]["further"] < _SURE for of in places) for when in ("before", "after"))
+        before, after = (sum(told_apart({side: of}, when) for of in places) for when in ("before", "after"))
         line = (
             f"Of {plural(len(places), 'forgotten user')} the {side} model told {count(before)} apart from users never seen, "
             f"and tells {count(after)} now."
         )
         yield after > 0, line
+        if after:
+            yield (
+                False,
+                "It was trained without any of them: one in a hundred of those never seen is told apart by chance.",
+            )
+    if repaired := evidence.get("repair"):
+        told = f"{count(sum(map(told_apart, repaired)))} of {plural(len(repaired), 'user')}"
+        yield False, f"A short repair still told {told} apart, so the model was trained from scratch."
 
 
 def _models(entry: Mapping[str, Any]) -> dict[str, Any]:
