@@ -18,7 +18,7 @@ from recprune.context import Context
 from recprune.evaluation import Gate, Interval, RowTruth
 from recprune.graph import Graph
 from recprune.pruning.estimate import Estimate, Tradeoff
-from recprune.pruning.methods import Codebook, DropFields, DropRows, FitBytes
+from recprune.pruning.methods import Codebook, DropAxis, DropFields, DropRows, FitBytes
 from recprune.pruning.search import _Goal, _near_bounds
 from recprune.pruning.space import KEEPS, Knob, Space, space_of
 from recprune.pruning.store import alone
@@ -298,8 +298,8 @@ def test_the_space_names_every_part_once_and_gives_recipes():
     hardest = {knob.name: len(knob.choices) - 1 for knob in space.knobs}
     recipe = space.recipe({name: n for name, n in hardest.items() if name != "keep book.factor"}, retrain=2)
     verbs = [step.verb for step in recipe.steps]
-    assert verbs[0] == "drop_fields"
-    assert verbs.index("retrain") == 1
+    # The axis of `user.factor` goes with its field, those of the others are cut.
+    assert verbs[:4] == ["drop_fields", "drop_axis", "drop_axis", "retrain"]
     assert Recipe.from_json(recipe.to_json()) == recipe
     # What is dropped is not coded.
     assert not any("user.factor" in getattr(step, "target", "") for step in recipe.steps)
@@ -309,17 +309,66 @@ def test_the_space_names_every_part_once_and_gives_recipes():
     assert not [knob for knob in space_of(next_item()).knobs if knob.kind == "bits"]  # the answers are ids
 
 
+def tower(width=16, hidden=32):
+    shapes = {
+        "items": (("item", "f"), (101, width), (100,)),
+        "lonely": (("word", "g"), (101, width), (100,)),
+        "up": (("h", "f"), (hidden, width), ()),
+        "down": (("f", "h"), (width, hidden), ()),
+        "query": (("head*match", "f"), (8, width), ()),
+        "key": (("head*match", "f"), (8, width), ()),
+        "scale": (("f",), (width,), ()),
+    }
+    params = {n: Param(axes, Dense(np.ones(shape, np.float32)), kept) for n, (axes, shape, kept) in shapes.items()}
+    return Snapshot(Weights(params, {"head": 2, "match": 4}), None, {"item": NAMES[:100]})
+
+
+def test_widths_that_run_through_a_model_are_cut_and_retrained_faster():
+    space = space_of(tower())
+    # Columns of `lonely` are of one table, and a head is more than what is in it.
+    assert [knob.part for knob in space.knobs if knob.kind == "width"] == ["f", "h,match"]
+    assert ("code", "scale") in [(knob.kind, knob.part) for knob in space.knobs]
+    recipe = space.recipe({"width f": 2, "code items": 1}, retrain=3)
+    assert [step.verb for step in recipe.steps] == ["drop_axis", "retrain", "quantize"]
+    assert recipe.steps[0] == DropAxis("f", 0.5)
+    assert (recipe.steps[1].epochs, recipe.steps[1].lr) == (3, 0.004)
+    assert space.recipe({"code items": 1}, retrain=3).steps[0].lr == 0.001
+
+
+def test_a_width_makes_every_part_smaller_that_has_it():
+    knobs = (Knob("width", "f", (None, DropAxis("f", 0.5))), Knob("code", "a", (None, Codebook("a", 1))))
+    # 100 bytes, or 10 coded for .1; half the width halves either for .04.
+    estimates = {
+        "width f": Estimate([0.0, 0.04], [0.0, 0.0], [0, 0], [0.0, 0.0], [0.0, 0.0], {"a": [1.0, 0.5]}),
+        "code a": Estimate([0.0, 0.1], [0.0, 0.0], [10, 10], [0.0, 0.0], [10.0, 1.0]),
+    }
+    tradeoff = Tradeoff(Space(knobs), estimates, Context())
+    assert tradeoff.kinds == ["width", "code"]
+
+    def best(price, **trust):
+        size, settings = tradeoff.best(price, trust)
+        return size, settings["width f"], settings["code a"]
+
+    # The width saves 50 bytes for .04, codes 90 for .1 or 45 beside it, and the width 5 beside codes.
+    assert best(0.0007) == (100, 0, 0)
+    assert best(0.0009) == (50, 1, 0)
+    assert best(0.0030) == (10, 0, 1)
+    assert best(0.0090) == (5, 1, 1)
+    assert best(0.0007, width=0.1) == (50, 1, 0)
+    assert best(tradeoff.price_for(60, {}))[0] == 50
+
+
 def test_codes_are_left_to_fit_bytes_where_the_space_says_so():
     space = space_of(like())
     settings = {knob.name: 1 for knob in space.knobs if knob.kind != "bits"}
     settings["keep book.factor"] = len(KEEPS) * 2 + 1  # the whole block
     settings["bits book"] = 1
     plain, retrained = space.recipe(settings, fit=900), space.recipe(settings, retrain=2, fit=900)
-    assert [step.verb for step in plain.steps] == ["drop_fields", "fit_bytes"]
+    assert {step.verb for step in plain.steps[:-1]} == {"drop_fields", "drop_axis"}
     assert plain.steps[-1].bytes == 900
     assert plain.fingerprint == {"book": 14}
     # Rows that are gone before retraining are made up for by it.
-    assert {step.verb for step in retrained.steps[:-2]} == {"drop_fields", "drop_rows"}
+    assert {step.verb for step in retrained.steps[:-2]} == {"drop_fields", "drop_axis", "drop_rows"}
     assert [step.verb for step in retrained.steps[-2:]] == ["retrain", "fit_bytes"]
 
 

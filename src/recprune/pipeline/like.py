@@ -213,7 +213,7 @@ class LikeTask:
         found = []
         for key, what in zip(("item", "user"), nouns(self.load().name), strict=True):
             known = test[key].is_in(train[key].unique().to_list()).mean()
-            found.append(f"{1 - float(known or 0):.1%} of the test rows have a {what} that training never saw.")
+            found.append(f"{1 - float(known or 0):.1%} of the test rows ask for {what}s that training never saw.")
         bits = self.config.recipes[self.config.ship].fingerprint
         if bits:
             found.append(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby
-from typing import Any
+from itertools import groupby, product
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from recprune.artifact import Artifact
 from recprune.context import Context
 from recprune.errors import RecpruneError
-from recprune.pruning.space import Knob, Space
+from recprune.pruning.space import Kind, Knob, Space
 from recprune.pruning.step import Step
 from recprune.vocabulary import ExactVocabulary, IntegerVocabulary, Vocabulary
 from recprune.weights import Encoding, LowRank, Rows, Weights
@@ -32,7 +32,8 @@ class Estimate:
     """What was measured of one knob, an entry for each choice, everything else untouched.
 
     `drop`: how much worse the leading metric gets. `moved`: how far the answers are from the original's. `rows`: rows that
-    are left. `fixed` and `each`: bytes that are stored whatever the rows, and bytes of a row.
+    are left. `fixed` and `each`: bytes that are stored whatever the rows, and bytes of a row. `scale`: of a width, by part
+    what is left of its bytes.
     """
 
     drop: list[float]
@@ -40,6 +41,7 @@ class Estimate:
     rows: list[int]
     fixed: list[float]
     each: list[float]
+    scale: dict[str, list[float]] = field(default_factory=dict)
 
 
 def measure(
@@ -50,11 +52,12 @@ def measure(
     run: Callable[[Step, Weights, Context], Weights],
     lost: Callable[[Weights], tuple[float, float]],
     lost_hashed: Callable[[str, int], tuple[float, float]],
+    parts: Sequence[str],
 ) -> Estimate:
     """Try every choice of a knob alone.
 
     `run`: does a step. `lost`: how much worse other weights are, and how far their answers moved. `lost_hashed`: the same
-    where the ids of an axis are stored as so many bits; each bit more halves it, so one is tried.
+    where the ids of an axis are stored as so many bits; each bit more halves it, so one is tried. `parts`: of all knobs.
     """
     found, rows, fixed, each = [(0.0, 0.0)], [], [], []
     if knob.kind == "bits":
@@ -73,6 +76,13 @@ def measure(
             [0.0] * many,
             each,
         )
+    if knob.kind == "width":
+        cut = [run(choice, weights, context) if isinstance(choice, Step) else weights for choice in knob.choices]
+        found += [_possible(lost, tried) for tried in cut[1:]]
+        none = [0] * len(cut)
+        scale = {part: [_bytes_of(part, tried) / max(_bytes_of(part, weights), 1) for tried in cut] for part in parts}
+        drops, moves = (list(column) for column in zip(*found, strict=True))
+        return Estimate(drops, moves, none, [0.0] * len(cut), [0.0] * len(cut), scale)
     for choice in knob.choices:
         tried = run(choice, weights, context) if isinstance(choice, Step) else weights
         if choice is not None:
@@ -85,6 +95,11 @@ def measure(
         each.append(slope)
         fixed.append(whole - slope * rows[-1])
     return Estimate([drop for drop, _ in found], [moved for _, moved in found], rows, fixed, each)
+
+
+def _bytes_of(part: str, weights: Weights) -> int:
+    """Bytes of what a knob is about, where that is parameters."""
+    return sum(weights[name].nbytes for name in part.split(",") if name in weights)
 
 
 def _bytes_each(vocabulary: Vocabulary) -> float:
@@ -137,6 +152,12 @@ class Tradeoff:
         return believed
 
     @property
+    def kinds(self) -> list[str]:
+        """Of the knobs that there are."""
+        there = {knob.kind for knob in self.space.knobs}
+        return [kind for kind in get_args(Kind) if kind in there]
+
+    @property
     def parts(self) -> list[str]:
         """What is chosen by itself: each axis of ids with its tables, and every other part."""
         return list(dict.fromkeys(knob.axis or knob.part for knob in self.space.knobs))
@@ -146,14 +167,22 @@ class Tradeoff:
 
         `price`: what a byte is worth, in the metric. `trust`: drops of a kind or part count that often.
         """
-        size, settings = self._at(price, trust)
-        return round(size), settings
+        found = self._at(price, trust)
+        return round(found.bytes), found.settings
 
     def prices(self, count: int) -> list[float]:
         """At most `count` prices, falling sizes, that give different settings, sizes spread evenly in their logarithm."""
         sizes = np.log([size for size, _ in self._ladder])
         at = {int(np.argmin(np.abs(sizes - aim))) for aim in np.linspace(sizes[0], sizes[-1], count)}
         return [self._ladder[i][1] for i in sorted(at)]
+
+    def price_for(self, size: int, trust: Mapping[str, float]) -> float:
+        """A price at which the best settings take about so many bytes, of those that lie within `prices`."""
+        low, high = self._ladder[0][1], self._ladder[-1][1]
+        for _ in range(20):
+            middle = math.sqrt(low * high)
+            low, high = (middle, high) if self._at(middle, trust).bytes > size else (low, middle)
+        return high
 
     @cached_property
     def _ladder(self) -> list[tuple[float, float]]:
@@ -162,34 +191,49 @@ class Tradeoff:
         largest = max(found.fixed[0] + found.each[0] * found.rows[0] for found in self.estimates.values())
         listed: dict[str, tuple[float, float]] = {}
         for price in max(worst, 1e-9) / max(largest, 1.0) * np.geomspace(1e-6, 1e4, 300):
-            size, settings = self._at(float(price), {})
-            listed.setdefault(str(settings), (max(size, 1.0), float(price)))
+            found = self._at(float(price), {})
+            listed.setdefault(str(found.settings), (max(found.bytes, 1.0), float(price)))
         return list(listed.values())
 
-    def _at(self, price: float, trust: Mapping[str, float]) -> tuple[float, dict[str, int]]:
-        chosen: dict[str, int] = {}
-        size = 0.0
-        for part in self.parts:
-            knobs = [knob for knob in self.space.knobs if (knob.axis or knob.part) == part]
-            drops = {
-                knob.name: self.drops[knob.name] * trust.get(knob.kind, 1.0) * trust.get(part, 1.0) for knob in knobs
-            }
-            tables = [knob.part for knob in knobs if knob.kind == "keep"]
-            best = self._axis(part, tables, drops, price) if tables else self._alone(knobs, drops, price)
-            chosen |= best.settings
-            size += best.bytes
-        return size, chosen
+    def _at(self, price: float, trust: Mapping[str, float]) -> _Best:
+        """The best of every way to cut widths, each with what is best of all other knobs then."""
+        widths = [knob for knob in self.space.knobs if knob.kind == "width"]
+        drops = {
+            knob.name: self.drops[knob.name] * trust.get(knob.kind, 1.0) * trust.get(knob.axis or knob.part, 1.0)
+            for knob in self.space.knobs
+        }
+        ways = []
+        for cut in product(*(range(len(knob.choices)) for knob in widths)):
+            best = _Best(0.0, 0.0, {})
+            scale: dict[str, float] = {}
+            for knob, choice in zip(widths, cut, strict=True):
+                best += _Best(float(drops[knob.name][choice]), 0.0, {knob.name: choice})
+                for part, left in self.estimates[knob.name].scale.items():
+                    scale[part] = scale.get(part, 1.0) * left[choice]
+            for part in self.parts:
+                knobs = [k for k in self.space.knobs if (k.axis or k.part) == part and k.kind != "width"]
+                tables = [knob.part for knob in knobs if knob.kind == "keep"]
+                of = (
+                    self._axis(part, tables, drops, price, scale) if tables else self._alone(knobs, drops, price, scale)
+                )
+                best += of
+            ways.append(best)
+        return min(ways, key=lambda way: way.cost)
 
-    def _alone(self, knobs: list[Knob], drops: Mapping[str, Array], price: float) -> _Best:
+    def _alone(self, knobs: list[Knob], drops: Mapping[str, Array], price: float, scale: Mapping[str, float]) -> _Best:
         result = _Best(0.0, 0.0, {})
         for knob in knobs:
             found = self.estimates[knob.name]
             size = np.array(found.fixed) + np.array(found.each) * np.array(found.rows)
-            best = int(np.argmin(drops[knob.name] + price * size))
-            result = _Best(0.0, result.bytes + float(size[best]), result.settings | {knob.name: best})
+            size = size * scale.get(knob.part, 1.0)
+            cost = drops[knob.name] + price * size
+            best = int(np.argmin(cost))
+            result += _Best(float(cost[best]), float(size[best]), {knob.name: best})
         return result
 
-    def _axis(self, axis: str, tables: list[str], drops: Mapping[str, Array], price: float) -> _Best:
+    def _axis(
+        self, axis: str, tables: list[str], drops: Mapping[str, Array], price: float, scale: Mapping[str, float]
+    ) -> _Best:
         """The tables on an axis and its ids: tables keep at most as many rows as there are ids, for each such number."""
         best = _Best(np.inf, 0.0, {})
         for ids in sorted({rows for table in tables for rows in self.estimates[f"keep {table}"].rows}):
@@ -198,7 +242,7 @@ class Tradeoff:
             for table in tables:
                 keep, code = self.estimates[f"keep {table}"], self.estimates[f"code {table}"]
                 rows = np.array(keep.rows)[:, None]
-                sizes = np.array(code.fixed) + np.array(code.each) * rows
+                sizes = (np.array(code.fixed) + np.array(code.each) * rows) * scale.get(table, 1.0)
                 lost = drops[f"keep {table}"][:, None] + drops[f"code {table}"]
                 gone = np.array(keep.rows) == 0
                 sizes[gone], lost[gone] = 0, drops[f"keep {table}"][gone, None]
@@ -224,6 +268,9 @@ class _Best:
     cost: float
     bytes: float
     settings: dict[str, int]
+
+    def __add__(self, other: _Best) -> _Best:
+        return _Best(self.cost + other.cost, self.bytes + other.bytes, self.settings | other.settings)
 
 
 def _unknown(axis: str, ids: int, whole: int, context: Context) -> float:

@@ -20,7 +20,7 @@ from recprune.judge import Judge
 from recprune.processes import follow_parent
 from recprune.pruning.methods import DropFields, DropRows
 from recprune.pruning.recipe import Recipe
-from recprune.pruning.store import Store, alone
+from recprune.pruning.store import MADE_UP, Store, alone
 from recprune.pruning.trials import RATIOS, Trial, choose, family, frontier, meets
 from recprune.pruning.workbench import Workbench
 
@@ -180,10 +180,18 @@ def _prepare(bench: Workbench, goal: _Goal, trials: int) -> None:
 def _promise(bench: Workbench, goal: _Goal, count: int) -> None:
     """Put in line for retraining what is on the frontier beyond the constraint, or near a bound."""
     store = _store(bench, True)
-    if store.empty:
-        points = {trial.number: (trial, point) for trial, point in _store(bench, False).trials(False)}
-        for trial, size in _promising(bench, goal, [trial for trial, _ in points.values()], count):
-            store.enqueue(points[trial.number][1], size)
+    if not store.empty:
+        return
+    points = {trial.number: (trial, point) for trial, point in _store(bench, False).trials(False)}
+    line: list[tuple[dict[str, Any], int]] = []
+    for trial, size in _promising(bench, goal, [trial for trial, _ in points.values()], count):
+        point = points[trial.number][1]
+        if "width" in bench.tradeoff.kinds:  # a cut width is far off before retraining, and often the best after
+            wide = bench.tradeoff.price_for((size or trial.disk_bytes) - bench.around, {"width": MADE_UP})
+            line.append(({"price": wide, "width": MADE_UP}, size))
+        line.append((point, size))
+    for point, size in line[:count]:
+        store.enqueue(point, size)
 
 
 def _promising(bench: Workbench, goal: _Goal, listed: Sequence[Trial], count: int) -> list[tuple[Trial, int]]:

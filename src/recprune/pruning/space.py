@@ -6,20 +6,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+
 from recprune.pruning.budgets import Uniform
-from recprune.pruning.methods import Codebook, DropFields, DropRows, FitBytes, KeepTop, Quantize, Retrain
+from recprune.pruning.methods import Codebook, DropAxis, DropFields, DropRows, FitBytes, KeepTop, Quantize, Retrain
 from recprune.pruning.recipe import Recipe
 from recprune.pruning.step import Step
 from recprune.snapshot import Snapshot
-from recprune.weights import Param
+from recprune.weights import Param, Weights
 
 __all__ = ["Knob", "Space", "space_of"]
 
-Kind = Literal["keep", "code", "bits"]
+Kind = Literal["keep", "width", "code", "bits"]
 Settings = Mapping[str, int]
 """The choice of each knob, by name; a knob that is not named stays at 0."""
 
 # The ladders. A new method is one line in one of them, from the mildest to the hardest.
+WIDTHS = (0.75, 0.5, 0.35, 0.25)
 KEEPS = (0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05, 0.02)
 CODES: tuple[Callable[[str], Step], ...] = (
     lambda target: Quantize(target, 8, "per_column"),
@@ -41,6 +44,10 @@ LAYER_CODES: tuple[Callable[[str], Step], ...] = (
     lambda target: Quantize(target, 3),
     lambda target: Quantize(target, 2),
 )
+VECTOR_CODES: tuple[Callable[[str], Step], ...] = (
+    lambda target: Quantize(target, 8, "per_tensor"),
+    lambda target: Quantize(target, 4, "per_tensor"),
+)
 # Entries a column that are kept of a square matrix, and their bits.
 MATRIX_CODES = (
     *((400, 8), (200, 6), (100, 6), (64, 5), (32, 5), (24, 5), (16, 5), (12, 5), (9, 5), (7, 5)),
@@ -49,6 +56,11 @@ MATRIX_CODES = (
 _ENTRIES = 1_000_000  # of a matrix: more take long to refit, and where there are many columns a few of each are enough
 BITS = (14, 12, 10, 9, 8, 7, 6, 5, 4)
 _SMALL = 0.002  # share of all bytes below which tables are coded alike
+_WIDTH_RATE = 0.004  # a model with a width cut is far from where it was: at the usual rate it does not get back
+# An axis runs through the model, and is more than columns of one table, where half of it saves this share of all bytes
+# beside what it saves in the largest of its parameters.
+_THROUGH = 0.01
+_MOST = 2  # such axes of tables: all ways to cut widths are looked through
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,8 @@ class Knob:
     """One choice. `part`: the parameter (or several, joined by commas) or the axis of ids that it is about.
 
     `choices`: the first, None, leaves the part as it is. `keep`: which rows stay, the last choice dropping the whole block.
-    `code`: how values are stored. `bits`: of the hash of an id. `axis`: the ids of the rows, where there are any.
+    `width`: how much stays of an axis that runs through the model (`part` is its pattern). `code`: how values are stored.
+    `bits`: of the hash of an id. `axis`: the ids of the rows, where there are any.
     """
 
     kind: Kind
@@ -84,19 +97,22 @@ class Space:
         """
         chosen = {knob: knob.choices[settings.get(knob.name, 0)] for knob in self.knobs}
         gone = {knob.part for knob, choice in chosen.items() if isinstance(choice, DropFields)}
-        keep = [c for k, c in chosen.items() if k.kind == "keep" and isinstance(c, Step)]
+        # The columns of a block that is dropped are gone with it.
+        gone |= {field for choice in chosen.values() if isinstance(choice, DropFields) for field in choice.fields}
+        widths = [c for k, c in chosen.items() if isinstance(c, DropAxis) and k.part not in gone]
+        keep = [*widths, *(c for k, c in chosen.items() if k.kind == "keep" and isinstance(c, Step))]
         code = [c for k, c in chosen.items() if k.kind == "code" and isinstance(c, Step) and k.part not in gone]
         bits = {knob.part: choice for knob, choice in chosen.items() if isinstance(choice, int)}
-        middle = [Retrain(epochs=retrain)] if retrain else []
+        middle = [Retrain(epochs=retrain, lr=_WIDTH_RATE if widths else Retrain.lr)] if retrain else []
         if fit:
-            first = _together([step for step in keep if retrain or isinstance(step, DropFields)])
+            first = _together([step for step in keep if retrain or isinstance(step, DropFields | DropAxis)])
             return Recipe((*first, *middle, FitBytes(fit)), bits or None)
         return Recipe((*_together(keep), *middle, *_together(code)), bits or None)
 
 
 def space_of(snapshot: Snapshot) -> Space:
-    """The space of a model, read off its parameters: tables of ids, small tables, layers, square matrices, ids."""
-    knobs = list(_knobs(snapshot))
+    """The space of a model, read off its parameters: tables of ids, small tables, layers, square matrices, widths, ids."""
+    knobs = [*_widths(snapshot.weights), *_knobs(snapshot)]
     answers = snapshot.graph.items if snapshot.graph is not None else None
     for axis in snapshot.ids:
         if axis != answers:
@@ -104,13 +120,34 @@ def space_of(snapshot: Snapshot) -> Space:
     return Space(tuple(knobs))
 
 
+def _widths(weights: Weights) -> Iterator[Knob]:
+    """Axes that run through the model: each that tables have by itself, and those inside of layers together."""
+    rows = {param.axes[0] for param in weights.values() if param.protected}
+    tables = {axis for param in weights.values() if param.protected for axis in param.axes[1:]}
+    # Of axes one within the other (heads, and what is in a head) the inner.
+    inner = {atom.rpartition("*")[2] for param in weights.values() for axis in param.axes for atom in axis.split("+")}
+    worth = {}
+    for axis, names in weights.atoms().items():
+        if axis in inner - rows:
+            half = weights.cut(axis, np.arange(weights.sizes[axis] // 2))
+            saved = sorted(weights[name].nbytes - half[name].nbytes for name in names)
+            worth[axis] = sum(saved[:-1]) / max(weights.nbytes, 1)
+    through = [axis for axis, share in worth.items() if share >= _THROUGH]
+    own = sorted((axis for axis in through if axis in tables), key=lambda axis: -worth[axis])[:_MOST]
+    inside = ",".join(axis for axis in through if axis not in tables)
+    for part in (*own, *([inside] if inside else [])):
+        yield Knob("width", part, (None, *(DropAxis(part, keep) for keep in WIDTHS)))
+
+
 def _knobs(snapshot: Snapshot) -> Iterator[Knob]:
     weights = snapshot.weights
-    small, layers = [], []
+    small, layers, vectors = [], [], []
     for name, param in weights.items():
-        if len(param.shape) != 2:
+        if len(param.shape) == 1 and not param.protected:
+            vectors.append(name)
+        elif len(param.shape) != 2:
             continue
-        if param.axes[0] == param.axes[1] and param.protected:
+        elif param.axes[0] == param.axes[1] and param.protected:
             kept = [(n, bits) for n, bits in MATRIX_CODES if n * param.shape[1] <= _ENTRIES and n < param.shape[0]]
             yield Knob("code", name, (None, *(KeepTop(name, n, bits=bits) for n, bits in kept)))
         elif not param.protected:
@@ -121,7 +158,9 @@ def _knobs(snapshot: Snapshot) -> Iterator[Knob]:
             if param.axes[0] in snapshot.ids:
                 yield Knob("keep", name, (None, *_keeps(name, param)), param.axes[0])
             yield Knob("code", name, _table_codes(name, param), param.axes[0] if param.axes[0] in snapshot.ids else "")
-    for names, codes in ((small, SMALL_CODES), (layers, LAYER_CODES)):
+    if sum(weights[name].nbytes for name in vectors) < _SMALL * weights.nbytes:
+        vectors = []
+    for names, codes in ((small, SMALL_CODES), (layers, LAYER_CODES), (vectors, VECTOR_CODES)):
         if names:
             yield Knob("code", ",".join(names), _ladder(codes, ",".join(names)))
 
@@ -148,9 +187,10 @@ def _keeps(name: str, param: Param) -> Iterator[Step]:
 def _together(steps: Sequence[Step]) -> list[Step]:
     """Steps that differ in their target only as one; fields that go as one."""
     fields = tuple(field for step in steps if isinstance(step, DropFields) for field in step.fields)
+    widths = [step for step in steps if isinstance(step, DropAxis)]
     groups: dict[str, list[Any]] = {}
     for step in steps:
-        if not isinstance(step, DropFields):
+        if not isinstance(step, DropFields | DropAxis):
             groups.setdefault(str(replace(step, target="").to_json()), []).append(step)  # type: ignore[call-arg]
     merged = [replace(group[0], target=",".join(step.target for step in group)) for group in groups.values()]
-    return [*([DropFields(fields)] if fields else []), *merged]
+    return [*([DropFields(fields)] if fields else []), *widths, *merged]

@@ -15,10 +15,10 @@ from recprune.pruning.estimate import Tradeoff
 from recprune.pruning.recipe import Recipe
 from recprune.pruning.trials import Trial
 
-__all__ = ["Store", "alone"]
+__all__ = ["MADE_UP", "Store", "alone"]
 
-KINDS = ("keep", "code", "bits")
 _FIRST = 24  # prices of the first frontier
+MADE_UP = 0.1  # of what a cut width loses, about, stays after retraining
 _TRUST = (0.2, 5.0)
 
 
@@ -51,7 +51,7 @@ class Store:
 
         `fit`: leave the codes to `fit_bytes`, with so many bytes.
         """
-        names = [*KINDS, *self.tradeoff.parts]
+        names = [*self.tradeoff.kinds, *self.tradeoff.parts]
         given = {"price": point["price"], **{name: point.get(name, 1.0) for name in names}}
         fits = {"fit": bool(fit)} if self.fits else {}
         self.study.enqueue_trial(given | fits, user_attrs={"bytes": fit} if fit else {})
@@ -74,7 +74,11 @@ class Store:
             self.study.enqueue_trial({"price": min(max(near * 2.0 ** Random(mixed).uniform(-1, 1), low), high)})
         trial = self.study.ask()
         price = trial.suggest_float("price", low, high, log=True)
-        trust = {name: trial.suggest_float(name, *_TRUST, log=True) for name in (*KINDS, *self.tradeoff.parts)}
+        low_of = {"width": MADE_UP}
+        trust = {
+            name: trial.suggest_float(name, low_of.get(name, _TRUST[0]), _TRUST[1], log=True)
+            for name in (*self.tradeoff.kinds, *self.tradeoff.parts)
+        }
         fit = self.fits and trial.suggest_categorical("fit", [False, True])
         size, settings = self.tradeoff.best(price, trust)
         return trial, size, settings, fit

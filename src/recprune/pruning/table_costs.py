@@ -4,28 +4,76 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from recprune.pruning.shared_row import drop
-from recprune.weights import Codebook, Dense, Encoding, Param, Quantized, Rows
+from recprune.weights import Codebook, Columns, Dense, Encoding, Param, Quantized, Rows
 
-__all__ = ["CODES", "TableCosts"]
+__all__ = ["TableCosts"]
 
 Array = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
-# How a table may be stored: None as it is, words of a book by their bits, or codes of single values.
-CODES: tuple[tuple[str, int] | None, ...] = (
+_BOOK = 210  # bytes of the manifest and the header for each book more
+_WIDE = 16  # columns: with fewer one book for all of them, and a scale for each column, are better
+
+
+@dataclass(frozen=True)
+class _Words:
+    """The number of a word for every `columns` columns, or for a whole row: product quantization (Jégou et al. 2011)."""
+
+    bits: int
+    columns: int | None = None
+
+    def encode(self, table: npt.NDArray[np.float32], shares: Array) -> Encoding:
+        books = tuple(
+            Codebook.encode(piece, self.bits, shares) for piece in np.split(table, self._at(table.shape[1]), 1)
+        )
+        return Columns(books) if len(books) > 1 else books[0]
+
+    def bytes(self, rows: Counts, width: int) -> Counts:
+        more = len(self._at(width))
+        books = 2 * width * np.minimum(1 << self.bits, rows) + _BOOK * more
+        size: Counts = (more + 1) * ((rows * self.bits + 7) // 8) + books
+        return size
+
+    def _at(self, width: int) -> range:
+        columns = self.columns or width
+        return range(columns, width, columns)
+
+
+@dataclass(frozen=True)
+class _Values:
+    """Codes of single values, with a scale for each column or row."""
+
+    bits: int
+    scales: Literal["per_column", "per_row"]
+
+    def encode(self, table: npt.NDArray[np.float32], shares: Array) -> Encoding:
+        return Quantized.encode(table, self.bits, self.scales)
+
+    def bytes(self, rows: Counts, width: int) -> Counts:
+        size: Counts = (rows * self.bits * width + 7) // 8 + 2 * (width if self.scales == "per_column" else rows)
+        return size
+
+
+_Code = _Words | _Values | None
+# How a table may be stored, None being as it is; and what else where it is wide.
+_CODES: tuple[_Code, ...] = (
     None,
-    *(("codebook", bits) for bits in (10, 8, 7, 6, 5, 4, 3, 2, 1)),
-    *(("codes", bits) for bits in (8, 4, 3, 2)),
+    *(_Words(bits) for bits in (10, 8, 7, 6, 5, 4, 3, 2, 1)),
+    *(_Values(bits, "per_column") for bits in (8, 4, 3, 2)),
+)
+_WIDE_CODES: tuple[_Code, ...] = (
+    *(_Words(bits, columns) for columns in (2, 4, 8, 16) for bits in (8, 6, 4)),
+    *(_Values(bits, "per_row") for bits in (8, 4, 3, 2)),
 )
 _SAMPLE = 4096  # rows of a table on which its ways are compared
 _PROBE = 0.3  # what the two measured cuts of a table leave: this share of its rows, and three bits a row
-_PROBE_BITS = ("codebook", 3)
+_PROBE_BITS = _Words(3)
 
 
 class TableCosts:
@@ -37,6 +85,7 @@ class TableCosts:
 
     def __init__(self, name: str, param: Param, reads: Array, change: Callable[[str, Encoding], float]) -> None:
         self.param, self.reads, self.table = param, reads, param.value.decode().astype(np.float64)
+        self.codes = _CODES + (_WIDE_CODES if param.shape[1] >= _WIDE else ())
         self.fixed = np.isin(np.arange(len(reads)), param.protected)
         self.shared = param.protected[-1:] if param.has_unknown else ()
         self.stored = param.value.mask() & ~self.fixed
@@ -52,7 +101,7 @@ class TableCosts:
         self.per_code = _ratio(change(name, coded), error)
         self.row_loss = self.per_drop * apart
 
-    def cut(self, kept: npt.NDArray[np.bool_], code: Any) -> Encoding:
+    def cut(self, kept: npt.NDArray[np.bool_], code: _Code) -> Encoding:
         """The table with these rows only (of those it stores), coded."""
         value = self.param.value
         if (self.stored & ~kept).any():
@@ -74,9 +123,9 @@ class TableCosts:
         sample = order[::step]
         weight = self.reads[sample] * self.stored[sample] * step
         at = -(-np.asarray(counts) // step)
-        sizes, losses = np.full((len(counts), len(CODES)), 1 << 50), np.zeros((len(counts), len(CODES)))
+        sizes, losses = np.full((len(counts), len(self.codes)), 1 << 50), np.zeros((len(counts), len(self.codes)))
         inner = self.param.value.inner if isinstance(self.param.value, Rows) else self.param.value
-        for i, code in enumerate(CODES):
+        for i, code in enumerate(self.codes):
             error = np.zeros(len(sample))
             if code is not None:
                 if not isinstance(inner, Dense) or not weight.any():
@@ -102,22 +151,12 @@ def _ratio(change: float, error: float) -> float:
     return change / error if error > 0 else 0.0
 
 
-def _coded(value: Encoding, code: Any, shares: Array) -> Encoding:
-    if code is None or not isinstance(value, Dense):
-        return value
-    how, bits = code
-    if how == "codebook":
-        return Codebook.encode(value.decode(), bits, shares)
-    return Quantized.encode(value.decode(), bits, "per_column")
+def _coded(value: Encoding, code: _Code, shares: Array) -> Encoding:
+    return value if code is None or not isinstance(value, Dense) else code.encode(value.decode(), shares)
 
 
-def _bytes(inner: Encoding, code: Any, rows: Counts) -> Counts:
-    width = inner.shape[1]
-    if code is None:
-        whole: Counts = np.ceil(rows * (inner.nbytes / max(inner.shape[0], 1))).astype(np.int64)
-        return whole
-    how, bits = code
-    size: Counts = (rows * (bits if how == "codebook" else bits * width) + 7) // 8
-    book = np.minimum(1 << bits, rows) if how == "codebook" else 1
-    coded: Counts = size + 2 * width * book
-    return coded
+def _bytes(inner: Encoding, code: _Code, rows: Counts) -> Counts:
+    if code is not None:
+        return code.bytes(rows, inner.shape[1])
+    whole: Counts = np.ceil(rows * (inner.nbytes / max(inner.shape[0], 1))).astype(np.int64)
+    return whole

@@ -152,7 +152,9 @@ class Workbench:
                     f"the time limit ended before every part was measured ({i} of {len(knobs)}); what was measured is "
                     "kept, the same command goes on from there"
                 )
-            found = measure(self.original, self.snapshot.weights, knob, self.context, self._remembered, lost, hashed)
+            parts = [knob.part for knob in knobs]
+            weights, step = self.snapshot.weights, self._remembered
+            found = measure(self.original, weights, knob, self.context, step, lost, hashed, parts)
             stored[knob.name] = asdict(found)
             write_sealed(self._measured, stored)
             say(f"measured {i + 1}/{len(knobs)} alone: {knob.name}")

@@ -1,6 +1,7 @@
 """Fitting a whole model into so many bytes."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.pruning.methods import DropRows, FitBytes, Quantize
+from recprune.pruning.table_costs import _CODES, _WIDE_CODES
 from recprune.testing import check_step
-from recprune.weights import Dense, Param, Weights
+from recprune.weights import Columns, Dense, Param, Weights
 
 ROWS = 400
 
@@ -72,6 +74,35 @@ def test_rows_that_are_read_come_back_best():
     fitted = FitBytes(700)(wanted, Context({"id": reads}, calibration=Reads(a=1)))
     error = np.square(fitted["a"].value.decode() - wanted["a"].value.decode()).mean(axis=1)
     assert error[7::8].mean() < 0.5 * error.mean()
+
+
+@pytest.mark.parametrize("code", [code for code in (*_CODES, *_WIDE_CODES) if code is not None], ids=str)
+def test_the_bytes_of_a_way_are_known_before_it_is_tried(code):
+    rng = np.random.default_rng(0)
+    for rows, width in ((300, 32), (70, 16), (41, 24)):
+        table = rng.normal(size=(rows, width)).astype(np.float32)
+        coded = code.encode(table, np.ones(rows))
+        assert coded.shape == table.shape
+        books = len(coded.parts) if isinstance(coded, Columns) else 1
+        assert code.bytes(np.array([rows]), width) == [coded.nbytes + 210 * (books - 1)]
+
+
+def test_a_wide_table_gets_a_scale_for_each_row_where_rows_differ_in_size():
+    rng = np.random.default_rng(3)
+    table = (rng.normal(size=(ROWS, 64)) * 10 ** rng.uniform(-2, 0, size=(ROWS, 1))).astype(np.float32)
+    weights = Weights({"a": Param(("id", "a f"), Dense(table), (ROWS - 1,))})
+    fitted = FitBytes(ROWS * 34)(weights, context(a=1))  # 4 bits a value, and two bytes a row
+    assert fitted["a"].value.granularity == "per_row"
+
+
+def test_vectors_are_coded_where_they_count():
+    long, short = (np.linspace(-1, 1, n).astype(np.float32) for n in (500, 3))
+    vectors = {name: Param(("x",), Dense(v)) for name, v in (("long", long), ("short", short))}
+    weights = Weights({**model("a"), "long": vectors["long"], "short": replace(vectors["short"], axes=("y",))})
+    fitted = FitBytes(weights.nbytes - 1_400)(weights, context(a=1))
+    assert fitted["long"].nbytes == 250 + 2  # nothing reads it: four bits and one scale
+    assert fitted["short"].value is weights["short"].value
+    np.testing.assert_array_equal(fitted["a"].value.decode(), weights["a"].value.decode())
 
 
 def test_only_targets_are_touched_and_all_are_counted():

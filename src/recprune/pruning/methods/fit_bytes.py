@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,13 +14,14 @@ from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.pruning.choices import Choices
 from recprune.pruning.step import Step
-from recprune.pruning.table_costs import CODES, TableCosts
-from recprune.weights import Dense, Encoding, Quantized, Weights
+from recprune.pruning.table_costs import TableCosts
+from recprune.weights import Dense, Encoding, Granularity, Quantized, Weights
 
 __all__ = ["FitBytes"]
 
 Array = npt.NDArray[np.float64]
 _KEEPS = (1, 0.85, 0.7, 0.6, 0.5, 0.42, 0.35, 0.3, 0.25, 0.2, 0.16, 0.13, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01, 0.0)
+_WORTH = 0.001  # of the bound: a vector that takes less is left as it is
 _UNREAD = 0.25  # reads that a row has beside those counted: one that was never read may be
 
 
@@ -29,8 +30,8 @@ class FitBytes(Step):
     """Choose rows and bits for each target so that the artifact, all its files together, takes at most `bytes`.
 
     For each table the squared error of every way to store it (which rows, how many bits) is weighted by reads, and turned
-    into a change of the model's scores by two measured cuts, one of rows and one of bits; matrices are measured
-    themselves. The changes add up as if parts were independent, and the least sum that fits is found exactly (see
+    into a change of the model's scores by two measured cuts, one of rows and one of bits; matrices and vectors are
+    measured themselves. The changes add up as if parts were independent, and the least sum that fits is found exactly (see
     `Choices`). Rows of an axis that several tables share are ranked together: an id that all of them drop leaves the
     vocabulary. The bound is hard: it is checked against the artifact. Where no artifact is known (the step is called by
     itself) it bounds the weights.
@@ -56,7 +57,7 @@ class FitBytes(Step):
             return weights
         if context.calibration is None:
             raise RecpruneError("fit_bytes measures what each part is worth; give data to compress")
-        groups = _groups(weights, names, context, now)
+        groups = _groups(weights, names, context, now, self.bytes * _WORTH)
         total = Choices.fixed(sum(now.values()) - sum(group.whole for group in groups))
         for group in groups:
             total = total + group.choices
@@ -98,7 +99,7 @@ class _Group:
     store: Callable[[Weights, npt.NDArray[np.int64]], Weights]
 
 
-def _groups(weights: Weights, names: list[str], context: Context, now: Mapping[str, int]) -> list[_Group]:
+def _groups(weights: Weights, names: list[str], context: Context, now: Mapping[str, int], worth: float) -> list[_Group]:
     tables: dict[str, list[str]] = {}
     groups = []
     assert context.calibration is not None
@@ -115,12 +116,16 @@ def _groups(weights: Weights, names: list[str], context: Context, now: Mapping[s
         if len(param.shape) == 2 and param.axes[0] in context.popularity:
             tables.setdefault(param.axes[0], []).append(name)
         elif len(param.shape) == 2 and isinstance(param.value, Dense):
-            groups.append(_matrix(name, param.value, change))
+            groups.append(_coded(name, param.value, (8, 4, 3, 2), change))
+        elif len(param.shape) == 1 and isinstance(param.value, Dense) and param.nbytes >= worth:
+            groups.append(_coded(name, param.value, (8, 4), change))
     return groups + [_axis(weights, axis, found, context, now, change) for axis, found in tables.items()]
 
 
-def _matrix(name: str, value: Dense, change: Callable[[str, Encoding], float]) -> _Group:
-    ways: list[Encoding] = [value, *(Quantized.encode(value.decode(), bits) for bits in (8, 4, 3, 2))]
+def _coded(name: str, value: Dense, bits: Sequence[int], change: Callable[[str, Encoding], float]) -> _Group:
+    """A matrix, with a scale for each row, or a vector."""
+    granularity: Granularity = "per_row" if len(value.shape) > 1 else "per_tensor"
+    ways: list[Encoding] = [value, *(Quantized.encode(value.decode(), b, granularity) for b in bits)]
     losses = [0.0, *(change(name, way) for way in ways[1:])]
     choices = Choices.of([way.nbytes for way in ways], losses)
     return _Group(value.nbytes, choices, lambda weights, picks: weights.replace(name, ways[picks[0]]))
@@ -158,10 +163,10 @@ def _axis(
 
     def store(fitted: Weights, picks: npt.NDArray[np.int64]) -> Weights:
         for (name, table), pick in zip(tables.items(), picks, strict=True):
-            keep, code = divmod(int(pick), len(CODES))
+            keep, code = divmod(int(pick), len(table.codes))
             kept = np.zeros(len(reads), bool)
             kept[order[: counts[keep]]] = True
-            fitted = fitted.replace(name, table.cut(kept, CODES[code]))
+            fitted = fitted.replace(name, table.cut(kept, table.codes[code]))
         return fitted
 
     return _Group(sum(now[name] for name in names) + ids, found, store)
