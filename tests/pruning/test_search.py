@@ -331,7 +331,7 @@ def test_widths_that_run_through_a_model_are_cut_and_retrained_faster():
     recipe = space.recipe({"width f": 2, "code items": 1}, retrain=3)
     assert [step.verb for step in recipe.steps] == ["drop_axis", "retrain", "quantize"]
     assert recipe.steps[0] == DropAxis("f", 0.5)
-    assert (recipe.steps[1].epochs, recipe.steps[1].lr) == (3, 0.004)
+    assert (recipe.steps[1].epochs, recipe.steps[1].lr) == (6, 0.004)
     assert space.recipe({"code items": 1}, retrain=3).steps[0].lr == 0.001
 
 
@@ -414,6 +414,8 @@ def test_what_is_retrained_lies_rather_above_a_bound_each_bound_in_turn():
     chosen = [(t.disk_bytes, bound) for t, bound in _near_bounds(trials, [100, 33], 4)]
     # A little more than 100 and 33, by their ratio: 1.3 times would be 130 and 43.
     assert chosen == [(130, 100), (42, 33), (110, 100), (20, 33)]
+    # Nothing that was tried is as small as 10 bytes.
+    assert {bound for _, bound in _near_bounds(trials, [100, 10], 4)} == {100}
 
 
 def test_a_large_matrix_is_not_offered_what_takes_long_to_refit():
@@ -429,15 +431,21 @@ def test_a_large_matrix_is_not_offered_what_takes_long_to_refit():
 
 
 def test_wide_rows_are_coded_in_pieces():
-    def ladder(width):
-        param = Param(("item", "factor"), Dense(np.zeros((51, width), np.float32)), (50,))
-        snapshot = Snapshot(Weights({"items": param}, {}), None, {"item": np.arange(50).astype(str)})
+    def codes(width, rows=51):
+        param = Param(("item", "factor"), Dense(np.zeros((rows, width), np.float32)), (rows - 1,))
+        snapshot = Snapshot(Weights({"items": param}, {}), None, {"item": np.arange(rows - 1).astype(str)})
         (knob,) = (knob for knob in space_of(snapshot).knobs if knob.kind == "code" and knob.part == "items")
-        return [getattr(choice, "parts", 1) for choice in knob.choices]
+        return knob.choices
 
-    assert set(ladder(15)) == {1}
+    def ladder(width):
+        return [getattr(choice, "parts", 1) for choice in codes(width)]
+
+    assert set(ladder(2)) == {1}
+    assert ladder(15)[2] == 8
     assert ladder(64)[:10] == [1, 1, 32, 32, 16, 16, 8, 8, 4, 1]
-    assert len(ladder(64)) == len(ladder(15)) + 7
+    assert len(ladder(64)) == len(ladder(15)) + 6 == len(ladder(2)) + 7
+    # A book of 4,096 words, where each stands for four rows or more.
+    assert [12 in {getattr(c, "bits", 0) for c in codes(8, rows)} for rows in (16_383, 16_384)] == [False, True]
 
 
 def test_what_was_measured_is_believed_half():

@@ -183,14 +183,17 @@ def _promise(bench: Workbench, goal: _Goal, count: int) -> None:
     if not store.empty:
         return
     points = {trial.number: (trial, point) for trial, point in _store(bench, False).trials(False)}
-    line: list[tuple[dict[str, Any], int]] = []
-    for trial, size in _promising(bench, goal, [trial for trial, _ in points.values()], count):
-        point = points[trial.number][1]
-        if "width" in bench.tradeoff.kinds:  # a cut width is far off before retraining, and often the best after
-            wide = bench.tradeoff.price_for((size or trial.disk_bytes) - bench.around, {"width": MADE_UP})
-            line.append(({"price": wide, "width": MADE_UP}, size))
-        line.append((point, size))
-    for point, size in line[:count]:
+    promising = _promising(bench, goal, [trial for trial, _ in points.values()], count)
+    found = [(points[trial.number][1], size) for trial, size in promising]
+    if "width" in bench.tradeoff.kinds:  # a cut width is far off before retraining, and often the best after
+        sizes = list(dict.fromkeys((size or trial.disk_bytes, size) for trial, size in promising))
+        cut = [
+            ({"price": bench.tradeoff.price_for(size - bench.around, {"width": trust}), "width": trust}, fit)
+            for trust in MADE_UP
+            for size, fit in sizes
+        ]
+        found = [*cut, *found]
+    for point, size in found[:count]:
         store.enqueue(point, size)
 
 
@@ -213,8 +216,9 @@ def _promising(bench: Workbench, goal: _Goal, listed: Sequence[Trial], count: in
 
 def _near_bounds(best: Sequence[Trial], bounds: Sequence[int], count: int) -> list[tuple[Trial, int]]:
     """For each bound in turn the trials nearest to it, each with the bound: rather larger, to leave rows to choose from."""
-    nearest = [sorted(best, key=lambda t: abs(math.log(t.disk_bytes / bound) - _NEAR)) for bound in bounds]
-    turns = [(line[i], bound) for i in range(len(best)) for line, bound in zip(nearest, bounds, strict=True)]
+    reached = [bound for bound in bounds if bound >= min(t.disk_bytes for t in best)] or bounds
+    nearest = [sorted(best, key=lambda t: abs(math.log(t.disk_bytes / bound) - _NEAR)) for bound in reached]
+    turns = [(line[i], bound) for i in range(len(best)) for line, bound in zip(nearest, reached, strict=True)]
     return turns[:count]
 
 

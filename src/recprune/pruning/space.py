@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -30,7 +31,9 @@ CODES: tuple[Callable[[str], Step], ...] = (
     lambda target: Quantize(target, 4, "per_column"),
     *(lambda target, bits=bits: Codebook(target, bits) for bits in (9, 8, 7, 6, 5, 4, 3, 2, 1)),
 )
-# Of wide rows: product quantization from four bits a value down to a half, by columns for each book and its bits.
+_LARGE, _PER_WORD = 12, 4  # bits of a book for large tables, and rows for each of its words, at least
+# Of wide rows: product quantization from four bits a value down to a half, by columns for each book and its bits; narrow
+# ones get the first of these.
 PIECES = ((2, 8), (2, 6), (4, 8), (4, 6), (8, 8), (8, 6), (16, 8))
 _WIDE = 16  # columns: with fewer one book for all of them is better
 SMALL_CODES: tuple[Callable[[str], Step], ...] = (
@@ -56,7 +59,7 @@ MATRIX_CODES = (
 _ENTRIES = 1_000_000  # of a matrix: more take long to refit, and where there are many columns a few of each are enough
 BITS = (14, 12, 10, 9, 8, 7, 6, 5, 4)
 _SMALL = 0.002  # share of all bytes below which tables are coded alike
-_WIDTH_RATE = 0.004  # a model with a width cut is far from where it was: at the usual rate it does not get back
+_WIDTH_RATE = 0.004  # a model with a width cut is far from where it was, and does not get back at the usual rate
 # An axis runs through the model, and is more than columns of one table, where half of it saves this share of all bytes
 # beside what it saves in the largest of its parameters.
 _THROUGH = 0.01
@@ -90,7 +93,8 @@ class Space:
     knobs: tuple[Knob, ...]
 
     def recipe(self, settings: Settings, retrain: int = 0, fit: int = 0) -> Recipe:
-        """The recipe: what goes goes first, then up to `retrain` epochs, then values are coded, then ids are hashed.
+        """The recipe: what goes goes first, then up to `retrain` epochs (twice that where a width was cut), then values are
+        coded, then ids are hashed.
 
         `fit`: codes are left to `fit_bytes`, and the rows that stay too where nothing is retrained; the artifact then takes
         at most so many bytes.
@@ -103,7 +107,8 @@ class Space:
         keep = [*widths, *(c for k, c in chosen.items() if k.kind == "keep" and isinstance(c, Step))]
         code = [c for k, c in chosen.items() if k.kind == "code" and isinstance(c, Step) and k.part not in gone]
         bits = {knob.part: choice for knob, choice in chosen.items() if isinstance(choice, int)}
-        middle = [Retrain(epochs=retrain, lr=_WIDTH_RATE if widths else Retrain.lr)] if retrain else []
+        again = Retrain(epochs=2 * retrain, lr=_WIDTH_RATE) if widths else Retrain(epochs=max(retrain, 1))
+        middle = [again] if retrain else []
         if fit:
             first = _together([step for step in keep if retrain or isinstance(step, DropFields | DropAxis)])
             return Recipe((*first, *middle, FitBytes(fit)), bits or None)
@@ -171,9 +176,11 @@ def _ladder(codes: Sequence[Callable[[str], Step]], target: str) -> tuple[Step |
 
 def _table_codes(name: str, param: Param) -> tuple[Step | None, ...]:
     mildest, *others = CODES
-    width = param.shape[1]
-    pieces = [Codebook(name, bits, width // columns) for columns, bits in PIECES] if width >= _WIDE else []
-    return (None, mildest(name), *pieces, *(code(name) for code in others))
+    rows, width = param.shape
+    ladder = PIECES if width >= _WIDE else PIECES[: int(width > PIECES[0][0])]
+    pieces = [Codebook(name, bits, math.ceil(width / columns)) for columns, bits in ladder]
+    large = [Codebook(name, _LARGE)] if rows >= _PER_WORD << _LARGE else []
+    return (None, mildest(name), *pieces, *large, *(code(name) for code in others))
 
 
 def _keeps(name: str, param: Param) -> Iterator[Step]:

@@ -18,7 +18,7 @@ from recprune.pruning.trials import Trial
 __all__ = ["MADE_UP", "Store", "alone"]
 
 _FIRST = 24  # prices of the first frontier
-MADE_UP = 0.1  # of what a cut width loses, about, stays after retraining
+MADE_UP = (0.1, 0.03)  # of what a cut width loses, about so much stays after retraining
 _TRUST = (0.2, 5.0)
 
 
@@ -74,7 +74,7 @@ class Store:
             self.study.enqueue_trial({"price": min(max(near * 2.0 ** Random(mixed).uniform(-1, 1), low), high)})
         trial = self.study.ask()
         price = trial.suggest_float("price", low, high, log=True)
-        low_of = {"width": MADE_UP}
+        low_of = {"width": min(MADE_UP)}
         trust = {
             name: trial.suggest_float(name, low_of.get(name, _TRUST[0]), _TRUST[1], log=True)
             for name in (*self.tradeoff.kinds, *self.tradeoff.parts)

@@ -62,16 +62,20 @@ class _Values:
 
 _Code = _Words | _Values | None
 # How a table may be stored, None being as it is; and what else where it is wide.
+_LARGE, _BEFORE = _Words(12), (_Words(8), _Words(10))
 _CODES: tuple[_Code, ...] = (
     None,
     *(_Words(bits) for bits in (10, 8, 7, 6, 5, 4, 3, 2, 1)),
+    _Words(8, 2),
     *(_Values(bits, "per_column") for bits in (8, 4, 3, 2)),
+    _LARGE,
 )
 _WIDE_CODES: tuple[_Code, ...] = (
-    *(_Words(bits, columns) for columns in (2, 4, 8, 16) for bits in (8, 6, 4)),
+    *(_Words(bits, columns) for columns in (2, 4, 8, 16) for bits in (8, 6, 4) if (bits, columns) != (8, 2)),
     *(_Values(bits, "per_row") for bits in (8, 4, 3, 2)),
 )
 _SAMPLE = 4096  # rows of a table on which its ways are compared
+_PER_WORD = 4  # rows for each word of a large book, at least
 _PROBE = 0.3  # what the two measured cuts of a table leave: this share of its rows, and three bits a row
 _PROBE_BITS = _Words(3)
 
@@ -125,15 +129,19 @@ class TableCosts:
         at = -(-np.asarray(counts) // step)
         sizes, losses = np.full((len(counts), len(self.codes)), 1 << 50), np.zeros((len(counts), len(self.codes)))
         inner = self.param.value.inner if isinstance(self.param.value, Rows) else self.param.value
+        errors: dict[_Code, Array] = {None: np.zeros(len(sample))}
+        coded = isinstance(inner, Dense) and weight.any()
         for i, code in enumerate(self.codes):
-            error = np.zeros(len(sample))
-            if code is not None:
-                if not isinstance(inner, Dense) or not weight.any():
-                    continue
-                coded = _coded(Dense(self.table[sample].astype(np.float32)), code, weight).decode()
-                error = weight * ((coded - self.table[sample]) ** 2).sum(axis=1)
-            sizes[:, i] = _bytes(inner, code, many) + marks
-            losses[:, i] = lost + self.per_code * np.append(0, np.cumsum(error))[at]
+            if code == _LARGE and coded and self.stored.sum() >= _PER_WORD << _LARGE.bits:
+                # So large a book would know the sample by heart: two bits more bring what the last two did.
+                less, last = (errors[way] for way in _BEFORE)
+                errors[code] = last * (last.sum() / max(less.sum(), 1e-30))
+            elif code not in (None, _LARGE) and coded:
+                values = _coded(Dense(self.table[sample].astype(np.float32)), code, weight).decode()
+                errors[code] = weight * ((values - self.table[sample]) ** 2).sum(axis=1)
+            if code in errors:
+                sizes[:, i] = _bytes(inner, code, many) + marks
+                losses[:, i] = lost + self.per_code * np.append(0, np.cumsum(errors[code]))[at]
         return sizes, losses
 
     def _spread(self, order: Counts) -> Array:
