@@ -107,8 +107,8 @@ class Space:
         keep = [*widths, *(c for k, c in chosen.items() if k.kind == "keep" and isinstance(c, Step))]
         code = [c for k, c in chosen.items() if k.kind == "code" and isinstance(c, Step) and k.part not in gone]
         bits = {knob.part: choice for knob, choice in chosen.items() if isinstance(choice, int)}
-        again = Retrain(epochs=2 * retrain, lr=_WIDTH_RATE) if widths else Retrain(epochs=max(retrain, 1))
-        middle = [again] if retrain else []
+        how = {"epochs": 2 * retrain, "lr": _WIDTH_RATE} if widths else {"epochs": retrain}
+        middle = [Retrain(**how)] if retrain else []
         if fit:
             first = _together([step for step in keep if retrain or isinstance(step, DropFields | DropAxis)])
             return Recipe((*first, *middle, FitBytes(fit)), bits or None)
