@@ -298,8 +298,7 @@ def test_the_space_names_every_part_once_and_gives_recipes():
     hardest = {knob.name: len(knob.choices) - 1 for knob in space.knobs}
     recipe = space.recipe({name: n for name, n in hardest.items() if name != "keep book.factor"}, retrain=2)
     verbs = [step.verb for step in recipe.steps]
-    # The axis of `user.factor` goes with its field, those of the others are cut.
-    assert verbs[:4] == ["drop_fields", "drop_axis", "drop_axis", "retrain"]
+    assert verbs[:3] == ["drop_fields", "drop_axis", "retrain"]
     assert Recipe.from_json(recipe.to_json()) == recipe
     # What is dropped is not coded.
     assert not any("user.factor" in getattr(step, "target", "") for step in recipe.steps)

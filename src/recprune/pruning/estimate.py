@@ -80,7 +80,8 @@ def measure(
         cut = [run(choice, weights, context) if isinstance(choice, Step) else weights for choice in knob.choices]
         found += [_possible(lost, tried) for tried in cut[1:]]
         none = [0] * len(cut)
-        scale = {part: [_bytes_of(part, tried) / max(_bytes_of(part, weights), 1) for tried in cut] for part in parts}
+        now = {part: size for part in parts if (size := _bytes_of(part, weights))}
+        scale = {part: [_bytes_of(part, tried) / size for tried in cut] for part, size in now.items()}
         drops, moves = (list(column) for column in zip(*found, strict=True))
         return Estimate(drops, moves, none, [0.0] * len(cut), [0.0] * len(cut), scale)
     for choice in knob.choices:
@@ -197,44 +198,55 @@ class Tradeoff:
 
     def _at(self, price: float, trust: Mapping[str, float]) -> _Best:
         """The best of every way to cut widths, each with what is best of all other knobs then."""
-        widths = [knob for knob in self.space.knobs if knob.kind == "width"]
+        widths, others = ([k for k in self.space.knobs if (k.kind == "width") == is_one] for is_one in (True, False))
         drops = {
             knob.name: self.drops[knob.name] * trust.get(knob.kind, 1.0) * trust.get(knob.axis or knob.part, 1.0)
             for knob in self.space.knobs
         }
-        ways = []
-        for cut in product(*(range(len(knob.choices)) for knob in widths)):
-            best = _Best(0.0, 0.0, {})
+        knobs_of = {part: [k for k in others if (k.axis or k.part) == part] for part in self.parts}
+        known: dict[tuple[Any, ...], _Best] = {}
+
+        def best_of(part: str, scale: Mapping[str, float]) -> _Best:
+            # Most parts have few of the widths: what is best of them is found once for all cuts of the others.
+            knobs = knobs_of[part]
+            key = (part, *(scale.get(knob.part, 1.0) for knob in knobs))
+            if key not in known:
+                tables = [knob.part for knob in knobs if knob.kind == "keep"]
+                find = self._axis if tables else self._alone
+                known[key] = find(part, knobs, drops, price, scale)
+            return known[key]
+
+        def together(cut: tuple[int, ...]) -> list[_Best]:
             scale: dict[str, float] = {}
             for knob, choice in zip(widths, cut, strict=True):
-                best += _Best(float(drops[knob.name][choice]), 0.0, {knob.name: choice})
                 for part, left in self.estimates[knob.name].scale.items():
                     scale[part] = scale.get(part, 1.0) * left[choice]
-            for part in self.parts:
-                knobs = [k for k in self.space.knobs if (k.axis or k.part) == part and k.kind != "width"]
-                tables = [knob.part for knob in knobs if knob.kind == "keep"]
-                of = (
-                    self._axis(part, tables, drops, price, scale) if tables else self._alone(knobs, drops, price, scale)
-                )
-                best += of
-            ways.append(best)
-        return min(ways, key=lambda way: way.cost)
+            own = [_Best(float(drops[k.name][c]), 0.0, {k.name: c}) for k, c in zip(widths, cut, strict=True)]
+            return own + [best_of(part, scale) for part in self.parts]
 
-    def _alone(self, knobs: list[Knob], drops: Mapping[str, Array], price: float, scale: Mapping[str, float]) -> _Best:
-        result = _Best(0.0, 0.0, {})
+        ways = (together(cut) for cut in product(*(range(len(knob.choices)) for knob in widths)))
+        best = min(ways, key=lambda way: sum(part.cost for part in way))
+        settings = {name: choice for part in best for name, choice in part.settings.items()}
+        return _Best(sum(part.cost for part in best), sum(part.bytes for part in best), settings)
+
+    def _alone(
+        self, part: str, knobs: list[Knob], drops: Mapping[str, Array], price: float, scale: Mapping[str, float]
+    ) -> _Best:
+        """What is not on an axis of ids whose rows may go: every knob by itself."""
+        whole = _Best(0.0, 0.0, {})
         for knob in knobs:
             found = self.estimates[knob.name]
-            size = np.array(found.fixed) + np.array(found.each) * np.array(found.rows)
-            size = size * scale.get(knob.part, 1.0)
+            size = (np.array(found.fixed) + np.array(found.each) * np.array(found.rows)) * scale.get(knob.part, 1.0)
             cost = drops[knob.name] + price * size
-            best = int(np.argmin(cost))
-            result += _Best(float(cost[best]), float(size[best]), {knob.name: best})
-        return result
+            i = int(np.argmin(cost))
+            whole = _Best(whole.cost + float(cost[i]), whole.bytes + float(size[i]), whole.settings | {knob.name: i})
+        return whole
 
     def _axis(
-        self, axis: str, tables: list[str], drops: Mapping[str, Array], price: float, scale: Mapping[str, float]
+        self, axis: str, knobs: list[Knob], drops: Mapping[str, Array], price: float, scale: Mapping[str, float]
     ) -> _Best:
         """The tables on an axis and its ids: tables keep at most as many rows as there are ids, for each such number."""
+        tables = [knob.part for knob in knobs if knob.kind == "keep"]
         best = _Best(np.inf, 0.0, {})
         for ids in sorted({rows for table in tables for rows in self.estimates[f"keep {table}"].rows}):
             cost, size = 0.0, 0.0
@@ -268,9 +280,6 @@ class _Best:
     cost: float
     bytes: float
     settings: dict[str, int]
-
-    def __add__(self, other: _Best) -> _Best:
-        return _Best(self.cost + other.cost, self.bytes + other.bytes, self.settings | other.settings)
 
 
 def _unknown(axis: str, ids: int, whole: int, context: Context) -> float:

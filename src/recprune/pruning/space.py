@@ -63,7 +63,6 @@ _WIDTH_RATE = 0.004  # a model with a width cut is far from where it was, and do
 # An axis runs through the model, and is more than columns of one table, where half of it saves this share of all bytes
 # beside what it saves in the largest of its parameters.
 _THROUGH = 0.01
-_MOST = 2  # such axes of tables: all ways to cut widths are looked through
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ def space_of(snapshot: Snapshot) -> Space:
 
 
 def _widths(weights: Weights) -> Iterator[Knob]:
-    """Axes that run through the model: each that tables have by itself, and those inside of layers together."""
+    """Axes that run through the model: the one of tables that saves most, and those inside of layers together."""
     rows = {param.axes[0] for param in weights.values() if param.protected}
     tables = {axis for param in weights.values() if param.protected for axis in param.axes[1:]}
     # Of axes one within the other (heads, and what is in a head) the inner.
@@ -138,9 +137,9 @@ def _widths(weights: Weights) -> Iterator[Knob]:
             saved = sorted(weights[name].nbytes - half[name].nbytes for name in names)
             worth[axis] = sum(saved[:-1]) / max(weights.nbytes, 1)
     through = [axis for axis, share in worth.items() if share >= _THROUGH]
-    own = sorted((axis for axis in through if axis in tables), key=lambda axis: -worth[axis])[:_MOST]
+    own = max((axis for axis in through if axis in tables), key=lambda axis: worth[axis], default="")
     inside = ",".join(axis for axis in through if axis not in tables)
-    for part in (*own, *([inside] if inside else [])):
+    for part in filter(None, (own, inside)):
         yield Knob("width", part, (None, *(DropAxis(part, keep) for keep in WIDTHS)))
 
 
