@@ -210,27 +210,20 @@ class Graph:
         return list(dict.fromkeys(used + ([self.items] if self.items else [])))
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON."""
-        ops = [
-            {
-                "kind": op.kind,
-                "output": op.output,
-                "inputs": list(op.inputs),
-                "params": list(op.params),
-                "attrs": dict(op.attrs),
-            }
-            for op in self.ops
-        ]
-        named = {} if self.classes is None else {"classes": list(self.classes)}
+        """As JSON; what is empty is left out."""
+        ops = []
+        for op in self.ops:
+            more = {"inputs": list(op.inputs), "params": list(op.params), "attrs": dict(op.attrs)}
+            ops.append({"kind": op.kind, "output": op.output} | {key: value for key, value in more.items() if value})
+        classes = None if self.classes is None else list(self.classes)
+        named = {"items": self.items, "fallback": self.fallback, "classes": classes}
         return {
             # The first that has all operations, so that an older recprune reads what it can.
             "version": max((KINDS[op.kind].since for op in self.ops), default=1),
             "columns": list(self.columns),
             "ops": ops,
             "output": self.output,
-            "items": self.items,
-            "fallback": self.fallback,
-            **named,
+            **{key: value for key, value in named.items() if value is not None},
         }
 
     @classmethod
@@ -240,12 +233,18 @@ class Graph:
             if type(data["version"]) is not int or not 1 <= data["version"] <= VERSION:
                 raise RecpruneError(f"graph has version {data['version']!r}; this recprune reads up to {VERSION}")
             ops = tuple(
-                Op(op["kind"], op["output"], tuple(op["inputs"]), tuple(op["params"]), op["attrs"])
+                Op(
+                    op["kind"],
+                    op["output"],
+                    tuple(op.get("inputs", ())),
+                    tuple(op.get("params", ())),
+                    op.get("attrs", {}),
+                )
                 for op in data["ops"]
             )
             classes = None if data.get("classes") is None else tuple(data["classes"])
-            return cls(tuple(data["columns"]), ops, data["output"], data["items"], data["fallback"], classes)
-        except (KeyError, TypeError, OverflowError) as error:
+            return cls(tuple(data["columns"]), ops, data["output"], data.get("items"), data.get("fallback"), classes)
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise RecpruneError(f"graph is malformed: {error!r}") from error
 
     def until(self, name: str) -> Graph:

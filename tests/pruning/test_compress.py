@@ -57,7 +57,9 @@ def test_the_artifact_is_what_the_plan_says(tmp_path):
     assert sizes["weights_bytes"] + sizes["vocabulary_bytes"] == result.size_bytes
     scorer = load(tmp_path / "small")
     stored = scorer.artifact.metadata["plan"]
-    assert stored == {line["part"]: [line["bytes_before"], line["how"]] for line in result.plan}
+    assert stored["hidden.weight"] == [5 * 11 * 4]  # how it is stored now stands in the manifest
+    assert stored["out.bias"] == [4, "as it was: no step names it"]
+    assert set(stored) == {line["part"] for line in result.plan}
     assert scorer.artifact.metadata["licence"] == "ours"
     assert Recipe.from_json(scorer.artifact.recipe) == result.recipe
     np.testing.assert_array_equal(scorer.score(request()), Scorer(result.artifact).score(request()))

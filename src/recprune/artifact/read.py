@@ -168,8 +168,8 @@ def _under(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> dict[str, npt.N
 def _param(name: str, spec: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]], path: Path) -> Param:
     try:
         value = encoding_from(spec, _under(arrays, name))
-        axes, protected = tuple(spec["axes"]), tuple(spec["protected"])
-        zero = bool(spec.get("unknown_is_zero", False))
-        return Param(axes, value, protected, bool(spec["trained"]), bool(spec["has_unknown"]), zero)
+        axes, protected = tuple(spec["axes"]), tuple(spec.get("protected", ()))
+        flags = [("trained", True), ("has_unknown", True), ("unknown_is_zero", False)]
+        return Param(axes, value, protected, *(bool(spec.get(name, usual)) for name, usual in flags))
     except RecpruneError as error:
         raise RecpruneError(f"{path}/weights.safetensors: parameter {name!r}: {error}") from error

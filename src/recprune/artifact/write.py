@@ -14,6 +14,7 @@ from safetensors.numpy import save
 from recprune.artifact.artifact import FORMAT, Artifact
 from recprune.errors import RecpruneError
 from recprune.files import new_directory
+from recprune.weights import Param
 
 __all__ = ["FILES", "JSON_LIMIT", "MANIFEST", "SIGNATURE", "contents", "to_json", "write"]
 
@@ -66,17 +67,7 @@ def contents(artifact: Artifact) -> dict[str, bytes]:
             name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             for name, content in files.items()
         },
-        "params": {
-            name: {
-                "axes": param.axes,
-                "protected": param.protected,
-                "trained": param.trained,
-                "has_unknown": param.has_unknown,
-                **({"unknown_is_zero": True} if param.unknown_is_zero else {}),
-                **param.value.spec(),
-            }
-            for name, param in artifact.weights.items()
-        },
+        "params": {name: _described(param) for name, param in artifact.weights.items()},
         "sizes": artifact.weights.sizes,
         "vocabularies": {name: vocabulary.spec() for name, vocabulary in artifact.vocabularies.items()},
         "metadata": dict(artifact.metadata),
@@ -85,6 +76,14 @@ def contents(artifact: Artifact) -> dict[str, bytes]:
     digest = hashlib.sha256(to_json(manifest, "metadata")).hexdigest()
     files["manifest.json"] = to_json(manifest | {"sha256": digest}, "metadata")
     return files
+
+
+def _described(param: Param) -> dict[str, Any]:
+    """What most parameters are is not written: descriptions are much of a small artifact."""
+    protected = {"protected": param.protected} if param.protected else {}
+    flags = {"trained": True, "has_unknown": True, "unknown_is_zero": False}
+    other = {name: getattr(param, name) for name, usual in flags.items() if getattr(param, name) != usual}
+    return {"axes": param.axes, **protected, **other, **param.value.spec()}
 
 
 def _arrays(artifact: Artifact) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[Any]]]:

@@ -42,8 +42,11 @@ class CompressedModel:
     @cached_property
     def artifact(self) -> Artifact:
         """What is shipped."""
-        # What became of each part, and its bytes now, are in the manifest already.
-        lines = {line["part"]: [line["bytes_before"], line["how"]] for line in self.plan}
+        # Bytes now, and how a part is stored, are in the manifest already; why one was left as it was is not.
+        lines = {
+            line["part"]: [line["bytes_before"]] + [line["how"]] * (line["bytes_after"] in (0, line["bytes_before"]))
+            for line in self.plan
+        }
         return replace(self._packed, metadata={"plan": lines, **self.metadata})
 
     @cached_property
