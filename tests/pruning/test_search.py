@@ -334,6 +334,18 @@ def test_widths_that_run_through_a_model_are_cut_and_retrained_faster():
     assert space.recipe({"code items": 1}, retrain=3).steps[0].lr == 0.001
 
 
+def test_classes_are_no_width():
+    """Weights of classes and their biases share an axis; what is answered is not cut."""
+    from sklearn.linear_model import LogisticRegression
+
+    from recprune.adapters.sklearn import SklearnAdapter
+
+    x, y = np.eye(6).repeat(3, axis=0), np.arange(6).repeat(3) // 2
+    snapshot = SklearnAdapter().read(LogisticRegression().fit(x, y))
+    assert snapshot.weights["coef"].axes[1] == snapshot.weights["bias"].axes[0] == "class"
+    assert not [knob for knob in space_of(snapshot).knobs if knob.kind == "width"]
+
+
 def test_a_width_makes_every_part_smaller_that_has_it():
     knobs = (Knob("width", "f", (None, DropAxis("f", 0.5))), Knob("code", "a", (None, Codebook("a", 1))))
     # 100 bytes, or 10 coded for .1; half the width halves either for .04.

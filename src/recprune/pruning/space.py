@@ -14,7 +14,7 @@ from recprune.pruning.methods import Codebook, DropAxis, DropFields, DropRows, F
 from recprune.pruning.recipe import Recipe
 from recprune.pruning.step import Step
 from recprune.snapshot import Snapshot
-from recprune.weights import Param, Weights
+from recprune.weights import Param
 
 __all__ = ["Knob", "Space", "space_of"]
 
@@ -116,7 +116,7 @@ class Space:
 
 def space_of(snapshot: Snapshot) -> Space:
     """The space of a model, read off its parameters: tables of ids, small tables, layers, square matrices, widths, ids."""
-    knobs = [*_widths(snapshot.weights), *_knobs(snapshot)]
+    knobs = [*_widths(snapshot), *_knobs(snapshot)]
     answers = snapshot.graph.items if snapshot.graph is not None else None
     for axis in snapshot.ids:
         if axis != answers:
@@ -124,15 +124,17 @@ def space_of(snapshot: Snapshot) -> Space:
     return Space(tuple(knobs))
 
 
-def _widths(weights: Weights) -> Iterator[Knob]:
+def _widths(snapshot: Snapshot) -> Iterator[Knob]:
     """Axes that run through the model: the one of tables that saves most, and those inside of layers together."""
+    weights = snapshot.weights
+    classes = snapshot.graph.classes if snapshot.graph is not None else None  # what is answered is not cut
     rows = {param.axes[0] for param in weights.values() if param.protected}
     tables = {axis for param in weights.values() if param.protected for axis in param.axes[1:]}
     # Of axes one within the other (heads, and what is in a head) the inner.
     inner = {atom.rpartition("*")[2] for param in weights.values() for axis in param.axes for atom in axis.split("+")}
     worth = {}
     for axis, names in weights.atoms().items():
-        if axis in inner - rows:
+        if axis in inner - rows and (classes is None or weights.sizes[axis] != len(classes)):
             half = weights.cut(axis, np.arange(weights.sizes[axis] // 2))
             saved = sorted(weights[name].nbytes - half[name].nbytes for name in names)
             worth[axis] = sum(saved[:-1]) / max(weights.nbytes, 1)
