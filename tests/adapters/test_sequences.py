@@ -109,7 +109,7 @@ STEPS = {
 # On models this small most of the bytes are those of the manifest.
 BYTES = {
     name: {f"{name} bytes": [{"fit_bytes": {"bytes": count, "target": "items,*.weight"}}]}
-    for name, count in (("two_tower", 7_700), ("sasrec", 20_300))
+    for name, count in (("two_tower", 6_600), ("sasrec", 17_500))
 }
 ATTENTION = {
     "heads": [{"drop_axis": {"axis": "*head", "keep": 0.5}}],
