@@ -212,8 +212,9 @@ class Tradeoff:
             key = (part, *(scale.get(knob.part, 1.0) for knob in knobs))
             if key not in known:
                 tables = [knob.part for knob in knobs if knob.kind == "keep"]
-                find = self._axis if tables else self._alone
-                known[key] = find(part, knobs, drops, price, scale)
+                known[key] = (
+                    self._axis(part, tables, drops, price, scale) if tables else self._alone(knobs, drops, price, scale)
+                )
             return known[key]
 
         def together(cut: tuple[int, ...]) -> list[_Best]:
@@ -229,9 +230,7 @@ class Tradeoff:
         settings = {name: choice for part in best for name, choice in part.settings.items()}
         return _Best(sum(part.cost for part in best), sum(part.bytes for part in best), settings)
 
-    def _alone(
-        self, part: str, knobs: list[Knob], drops: Mapping[str, Array], price: float, scale: Mapping[str, float]
-    ) -> _Best:
+    def _alone(self, knobs: list[Knob], drops: Mapping[str, Array], price: float, scale: Mapping[str, float]) -> _Best:
         """What is not on an axis of ids whose rows may go: every knob by itself."""
         whole = _Best(0.0, 0.0, {})
         for knob in knobs:
@@ -243,10 +242,9 @@ class Tradeoff:
         return whole
 
     def _axis(
-        self, axis: str, knobs: list[Knob], drops: Mapping[str, Array], price: float, scale: Mapping[str, float]
+        self, axis: str, tables: list[str], drops: Mapping[str, Array], price: float, scale: Mapping[str, float]
     ) -> _Best:
         """The tables on an axis and its ids: tables keep at most as many rows as there are ids, for each such number."""
-        tables = [knob.part for knob in knobs if knob.kind == "keep"]
         best = _Best(np.inf, 0.0, {})
         for ids in sorted({rows for table in tables for rows in self.estimates[f"keep {table}"].rows}):
             cost, size = 0.0, 0.0

@@ -13,6 +13,7 @@ from recprune.pruning.budgets import Uniform
 from recprune.pruning.methods import Codebook, DropAxis, DropFields, DropRows, FitBytes, KeepTop, Quantize, Retrain
 from recprune.pruning.recipe import Recipe
 from recprune.pruning.step import Step
+from recprune.pruning.table_costs import LARGE, PER_WORD, WIDE
 from recprune.snapshot import Snapshot
 from recprune.weights import Param
 
@@ -31,11 +32,9 @@ CODES: tuple[Callable[[str], Step], ...] = (
     lambda target: Quantize(target, 4, "per_column"),
     *(lambda target, bits=bits: Codebook(target, bits) for bits in (9, 8, 7, 6, 5, 4, 3, 2, 1)),
 )
-_LARGE, _PER_WORD = 12, 4  # bits of a book for large tables, and rows for each of its words, at least
 # Of wide rows: product quantization from four bits a value down to a half, by columns for each book and its bits; narrow
 # ones get the first of these.
 PIECES = ((2, 8), (2, 6), (4, 8), (4, 6), (8, 8), (8, 6), (16, 8))
-_WIDE = 16  # columns: with fewer one book for all of them is better
 SMALL_CODES: tuple[Callable[[str], Step], ...] = (
     lambda target: Quantize(target, 8, "per_column"),
     lambda target: Quantize(target, 4, "per_column"),
@@ -178,9 +177,9 @@ def _ladder(codes: Sequence[Callable[[str], Step]], target: str) -> tuple[Step |
 def _table_codes(name: str, param: Param) -> tuple[Step | None, ...]:
     mildest, *others = CODES
     rows, width = param.shape
-    ladder = PIECES if width >= _WIDE else PIECES[: int(width > PIECES[0][0])]
+    ladder = PIECES if width >= WIDE else PIECES[: int(width > PIECES[0][0])]
     pieces = [Codebook(name, bits, math.ceil(width / columns)) for columns, bits in ladder]
-    large = [Codebook(name, _LARGE)] if rows >= _PER_WORD << _LARGE else []
+    large = [Codebook(name, LARGE)] if rows >= PER_WORD << LARGE else []
     return (None, mildest(name), *pieces, *large, *(code(name) for code in others))
 
 

@@ -13,12 +13,15 @@ import numpy.typing as npt
 from recprune.pruning.shared_row import drop
 from recprune.weights import Codebook, Columns, Dense, Encoding, Param, Quantized, Rows
 
-__all__ = ["TableCosts"]
+__all__ = ["LARGE", "PER_WORD", "WIDE", "TableCosts"]
 
 Array = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 _BOOK = 210  # bytes of the manifest and the header for each book more
-_WIDE = 16  # columns: with fewer one book for all of them, and a scale for each column, are better
+WIDE = 16
+"""Columns: with fewer one book for all of them, and a scale for each column, are better."""
+LARGE, PER_WORD = 12, 4
+"""Bits of a book for large tables, and rows for each of its words, at least."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +65,19 @@ class _Values:
 
 _Code = _Words | _Values | None
 # How a table may be stored, None being as it is; and what else where it is wide.
-_LARGE, _BEFORE = _Words(12), (_Words(8), _Words(10))
+_LARGE_BOOK, _BEFORE = _Words(LARGE), (_Words(LARGE - 4), _Words(LARGE - 2))
 _CODES: tuple[_Code, ...] = (
     None,
     *(_Words(bits) for bits in (10, 8, 7, 6, 5, 4, 3, 2, 1)),
     _Words(8, 2),
     *(_Values(bits, "per_column") for bits in (8, 4, 3, 2)),
-    _LARGE,
+    _LARGE_BOOK,
 )
 _WIDE_CODES: tuple[_Code, ...] = (
     *(_Words(bits, columns) for columns in (2, 4, 8, 16) for bits in (8, 6, 4) if (bits, columns) != (8, 2)),
     *(_Values(bits, "per_row") for bits in (8, 4, 3, 2)),
 )
 _SAMPLE = 4096  # rows of a table on which its ways are compared
-_PER_WORD = 4  # rows for each word of a large book, at least
 _PROBE = 0.3  # what the two measured cuts of a table leave: this share of its rows, and three bits a row
 _PROBE_BITS = _Words(3)
 
@@ -89,7 +91,7 @@ class TableCosts:
 
     def __init__(self, name: str, param: Param, reads: Array, change: Callable[[str, Encoding], float]) -> None:
         self.param, self.reads, self.table = param, reads, param.value.decode().astype(np.float64)
-        self.codes = _CODES + (_WIDE_CODES if param.shape[1] >= _WIDE else ())
+        self.codes = _CODES + (_WIDE_CODES if param.shape[1] >= WIDE else ())
         self.fixed = np.isin(np.arange(len(reads)), param.protected)
         self.shared = param.protected[-1:] if param.has_unknown else ()
         self.stored = param.value.mask() & ~self.fixed
@@ -132,11 +134,11 @@ class TableCosts:
         errors: dict[_Code, Array] = {None: np.zeros(len(sample))}
         coded = isinstance(inner, Dense) and weight.any()
         for i, code in enumerate(self.codes):
-            if code == _LARGE and coded and self.stored.sum() >= _PER_WORD << _LARGE.bits:
+            if code == _LARGE_BOOK and coded and self.stored.sum() >= PER_WORD << LARGE:
                 # So large a book would know the sample by heart: two bits more bring what the last two did.
                 less, last = (errors[way] for way in _BEFORE)
                 errors[code] = last * (last.sum() / max(less.sum(), 1e-30))
-            elif code not in (None, _LARGE) and coded:
+            elif code not in (None, _LARGE_BOOK) and coded:
                 values = _coded(Dense(self.table[sample].astype(np.float32)), code, weight).decode()
                 errors[code] = weight * ((values - self.table[sample]) ** 2).sum(axis=1)
             if code in errors:
