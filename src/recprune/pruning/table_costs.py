@@ -20,8 +20,10 @@ Counts = npt.NDArray[np.int64]
 _BOOK = 210  # bytes of the manifest and the header for each book more
 WIDE = 16
 """Columns: with fewer one book for all of them, and a scale for each column, are better."""
-LARGE, PER_WORD = 12, 4
-"""Bits of a book for large tables, and rows for each of its words, at least."""
+LARGE = 12
+"""Bits of a book for large tables."""
+PER_WORD = 4
+"""Rows for each of its words, at least."""
 
 
 @dataclass(frozen=True)
