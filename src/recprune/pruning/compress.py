@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -190,8 +192,13 @@ def apply(
     """
     weights, packed = original.weights, before or pack(original, Recipe())
 
+    latest: list[CompressedModel] = []  # what the last step asked the bytes of is what it gives, as a rule
+
     def made(given: Weights) -> CompressedModel:
-        return CompressedModel(original, original.with_weights(given), recipe, adapter, model, packed, metadata or {})
+        if not latest or latest[0].snapshot.weights is not given:
+            small = original.with_weights(given)
+            latest[:] = [CompressedModel(original, small, recipe, adapter, model, packed, metadata or {})]
+        return latest[0]
 
     context = replace(context, parts=lambda given: made(given).parts)
     if not train:  # a step that cuts what its training made zero cuts as many without
@@ -215,6 +222,8 @@ def apply(
 def pack(snapshot: Snapshot, recipe: Recipe, metadata: Mapping[str, Any] | None = None) -> Artifact:
     """The artifact of a snapshot; with an empty recipe it is the original's, written by the same code."""
     laid, vocabularies = lay_out(snapshot, recipe.fingerprint)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # whole ids are compressed when they are first asked for
+        list(pool.map(lambda ids: ids.arrays(), vocabularies.values()))
     return Artifact(laid.weights, laid.graph, vocabularies, recipe.to_json(), dict(metadata or {}))
 
 

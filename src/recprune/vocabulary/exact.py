@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import lzma
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -92,8 +91,7 @@ class ExactVocabulary:
         """Bytes in memory."""
         return sum(group.nbytes for group in self.groups)
 
-    @cached_property
-    def _packed(self) -> dict[str, Array]:
+    def _compressed(self) -> dict[str, Array]:
         found = {}
         for i, group in enumerate(self.groups):
             if group.dtype.kind == "S":
@@ -109,8 +107,11 @@ class ExactVocabulary:
         return found
 
     def arrays(self) -> dict[str, Array]:
-        """The groups, compressed."""
-        return dict(self._packed)
+        """The groups, compressed the first time; not by `cached_property`, of which one lock holds up all threads."""
+        mine = vars(self)
+        if "_packed" not in mine:
+            mine["_packed"] = self._compressed()
+        return dict(mine["_packed"])
 
     def spec(self) -> dict[str, Any]:
         """Counts and type of the ids."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recprune.bits import FEW
+from recprune.bits import FEW, utf8
 from recprune.errors import RecpruneError
 
 __all__ = [
@@ -73,12 +73,7 @@ def as_bytes(values: Array | Sequence[Any]) -> Array:
     """Ids as UTF-8 of fixed width, what numpy sorts and searches fastest."""
     if isinstance(values, np.ndarray) and values.dtype.kind == "S":
         return values
-    texts = np.ascontiguousarray(as_text(values))
-    letters = texts.view(np.uint32)
-    if letters.max(initial=0) < 128:  # ASCII is its own UTF-8, and ten times faster this way
-        return letters.astype(np.uint8).view(f"S{texts.itemsize // 4}")
-    encoded: Array = np.char.encode(texts, "utf-8", "surrogatepass")
-    return encoded
+    return utf8(as_text(values))
 
 
 def each_bytes(values: Array | Sequence[Any]) -> list[bytes]:

@@ -11,12 +11,11 @@ import numpy.typing as npt
 from recprune.bits import pack, packed_bytes, unpack, unpack_first
 from recprune.errors import RecpruneError
 from recprune.weights.encoding import Encoding
+from recprune.weights.k_means import distinct, fit, nearest
 
 __all__ = ["Codebook", "codebook_bits"]
 
 Array = npt.NDArray[Any]
-_SWEEPS = 12
-_BLOCK = 1 << 22  # distances in memory at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +23,7 @@ class Codebook(Encoding):
     """Each row is one of 2**bits words: `bits` bits a row, whatever its width, and the book once.
 
     For narrow tables whose columns go together (a count, a mean, a share of one id) this is several times smaller than
-    a code for each value. The words are those of weighted k-means (Lloyd 1982; vector quantization: Gersho, Gray 1992).
+    a code for each value. The words are those of weighted k-means (vector quantization: Gersho, Gray 1992).
 
     >>> table = np.array([[1, 2], [1, 2], [5, 0], [1, 2]], np.float32)
     >>> coded = Codebook.encode(table, bits=1)
@@ -48,10 +47,12 @@ class Codebook(Encoding):
         if not np.isfinite(table).all() or np.abs(table).max(initial=0) > 6e4:
             raise RecpruneError("a codebook cannot hold NaN, infinity, or values above 60000")
         # The file holds float16, so equal rows are looked for among these.
-        points, inverse = np.unique(table.astype(np.float16), axis=0, return_inverse=True)
-        weight = np.bincount(inverse.reshape(-1), None if shares is None else np.asarray(shares) + 1e-9, len(points))
-        words = points if len(points) <= 1 << bits else _fit(points.astype(np.float32), weight, 1 << bits)
-        codes = _nearest(points.astype(np.float32), words.astype(np.float32))[inverse.reshape(-1)]
+        points, inverse = distinct(table.astype(np.float16))
+        weight = np.bincount(inverse, None if shares is None else np.asarray(shares) + 1e-9, len(points))
+        words = (
+            points if len(points) <= 1 << bits else fit(points.astype(np.float32), weight, 1 << bits).astype(np.float16)
+        )
+        codes = nearest(points.astype(np.float32), words.astype(np.float32))[inverse]
         return cls(pack(codes, bits), np.ascontiguousarray(words, dtype=np.float16), bits, len(table))
 
     def __post_init__(self) -> None:
@@ -96,41 +97,3 @@ def codebook_bits(bits: int) -> None:
     """Raise RecpruneError for sizes that a codebook does not have."""
     if type(bits) is not int or not 1 <= bits <= 12:
         raise RecpruneError(f"bits of a codebook must be 1..12, got {bits!r}")
-
-
-def _fit(points: Array, weight: Array, size: int) -> npt.NDArray[np.float16]:
-    """Weighted k-means from evenly spaced points along the first principal direction."""
-    mean = weight @ points / weight.sum()
-    _, _, basis = np.linalg.svd((points - mean) * np.sqrt(weight / weight.sum())[:, None], full_matrices=False)
-    order = np.argsort((points - mean) @ basis[0], kind="stable")
-    # The square root spreads the first words from the crowd towards the rare and extreme.
-    reached = np.cumsum(np.sqrt(weight[order]))
-    words = points[order[np.searchsorted(reached, (np.arange(size) + 0.5) / size * reached[-1])]].copy()
-    for _ in range(_SWEEPS):
-        near = _nearest(points, words)
-        total = np.bincount(near, weight, size)
-        sums = np.stack([np.bincount(near, weight * column, size) for column in points.T], axis=1)
-        moved = np.where(total[:, None] > 0, sums / np.maximum(total, 1e-30)[:, None], words).astype(np.float32)
-        # A word that nothing reads takes the place of the points that are served worst.
-        idle = np.flatnonzero(total == 0)
-        if len(idle):
-            error = weight * ((points - moved[near]) ** 2).sum(axis=1)
-            moved[idle] = points[np.argsort(-error, kind="stable")[: len(idle)]]
-        if np.allclose(moved, words, rtol=0, atol=1e-6):
-            break
-        words = moved
-    book: npt.NDArray[np.float16] = words.astype(np.float16)
-    return book
-
-
-def _nearest(points: Array, words: Array) -> npt.NDArray[np.int64]:
-    """The word nearest to each point, the first of equal ones."""
-    if points.shape[1] == 1:  # on a line the nearest lies between two midpoints
-        line, first = np.unique(words[:, 0], return_index=True)
-        return first[np.searchsorted((line[1:] + line[:-1]) / 2, points[:, 0])]
-    step = max(1, _BLOCK // max(len(words), 1))
-    length = (words**2).sum(axis=1)
-    parts = [
-        (length - 2 * points[start : start + step] @ words.T).argmin(axis=1) for start in range(0, len(points), step)
-    ]
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
