@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recprune import bits
-from recprune.bits import hash64, pack, packed_bytes, unpack, unpack_first
+from recprune.bits import fnv64, fnv_of, hash64, pack, packed_bytes, unpack, unpack_first, utf8
 
 
 @given(st.integers(1, 24), st.data())
@@ -80,3 +80,14 @@ def test_a_neighbour_in_the_array_does_not_change_a_hash():
 def test_a_lone_surrogate_has_a_hash_and_no_id_none():
     assert hash64(np.array(["\udcff"])).shape == (1,)
     assert hash64(np.array([], dtype=np.str_)).tolist() == []
+
+
+_TEXT = st.text(st.characters() | st.characters(categories=["Cs"]), max_size=12)
+
+
+@given(st.lists(_TEXT.map(lambda text: text.rstrip("\0"))))
+def test_texts_together_are_what_each_is(texts):
+    array = np.array(texts, np.str_)
+    each = [text.encode("utf-8", "surrogatepass") for text in texts]
+    assert utf8(array).tolist() == each
+    assert fnv64(array).tolist() == [fnv_of(text) for text in each]
