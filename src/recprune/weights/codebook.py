@@ -49,11 +49,11 @@ class Codebook(Encoding):
         # The file holds float16, so equal rows are looked for among these.
         points, inverse = distinct(table.astype(np.float16))
         weight = np.bincount(inverse, None if shares is None else np.asarray(shares) + 1e-9, len(points))
-        words = (
-            points if len(points) <= 1 << bits else fit(points.astype(np.float32), weight, 1 << bits).astype(np.float16)
-        )
-        codes = nearest(points.astype(np.float32), words.astype(np.float32))[inverse]
-        return cls(pack(codes, bits), np.ascontiguousarray(words, dtype=np.float16), bits, len(table))
+        exact = points.astype(np.float32)
+        book = exact if len(exact) <= 1 << bits else fit(exact, weight, 1 << bits)
+        words = np.ascontiguousarray(book, dtype=np.float16)
+        codes = nearest(exact, words.astype(np.float32))[inverse]
+        return cls(pack(codes, bits), words, bits, len(table))
 
     def __post_init__(self) -> None:
         codebook_bits(self.bits)

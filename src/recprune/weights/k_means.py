@@ -20,8 +20,8 @@ def fit(points: Array, weight: Array, size: int) -> npt.NDArray[np.float32]:
     """At most `size` words for `points` (rows, columns), those with the least error by `weight` (rows) that was found.
 
     A cluster is split at its mean, across the column that it is widest in, those of the largest error first: words go where
-    rows are read much as well as where they lie apart. Then sweeps of Lloyd. From words spread along a line a dozen sweeps
-    leave up to twice the error. Source: Su, Dy 2007 (Var-Part); Lloyd 1982.
+    rows are read much as well as where they lie apart. A few sweeps of Lloyd do the rest. Source: Su, Dy 2007 (Var-Part);
+    Lloyd 1982.
     """
     words = _split(points, weight, size)
     for _ in range(_SWEEPS):
