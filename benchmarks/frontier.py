@@ -2,6 +2,7 @@
 
     python benchmarks/frontier.py [TASK ...]            writes benchmarks/results/frontier.json
     python benchmarks/frontier.py --combined [TASK ...]  what combines methods anew, all else as it stands there
+    python benchmarks/frontier.py --alone [TASK ...]     the other way round: each method alone, and the peers
 
 Bytes are of whole artifacts, vocabularies counted; ids are hashed alike for all. For each method and ratio the best setting
 that fits is chosen on validation and judged on test once, paired and over the seeds. Peers that were scored on test only
@@ -14,9 +15,10 @@ import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ import numpy as np
 
 from recprune.adapters import adapter_for
 from recprune.artifact import Artifact, read, write
+from recprune.context import Context
 from recprune.evaluation import differences, estimate
 from recprune.pipeline.config import read_config
 from recprune.pipeline.like import LikeTask
@@ -34,6 +37,7 @@ from recprune.pipeline.search import search_task
 from recprune.pruning.compress import apply
 from recprune.pruning.recipe import Recipe
 from recprune.pruning.space import Space, space_of
+from recprune.snapshot import Snapshot
 
 ROOT = Path(__file__).parent
 RUNS = ROOT.parent / "runs"
@@ -46,6 +50,7 @@ TRIALS, RETRAINED = 48, 4
 FEW = 12  # trials where there is one matrix and nothing else
 KEEPS = (0.3, 0.1, 0.03, 0.01)
 BITS = 8  # of the hash of an id, for all alike
+KINDS = ("combined", "alone")
 COMBINED = ("search", "fit_bytes", "hand-written", "grid", "random recipes")
 Json = dict[str, Any]
 
@@ -179,47 +184,73 @@ class Bench:
         self.place = self.run.folder / task
         self.task = self.run.task(task)
         self.judges = {part: self.task.judge(part) for part in ("valid", "test")}
+        self.hashed = isinstance(self.task, LikeTask)
 
-    def points(self, combined: bool) -> None:
-        """Make every point that is not there yet. `combined`: only of methods that combine others."""
-        self._kept("original", "original", lambda: self._answers(read(self.place / "original"), self.original_bytes))
-        self._search()
-        model = self.task.model(self.place)
-        adapter = adapter_for(model)
-        snapshot, context = adapter.read(model), adapter.context(model, self.task.data, self.seed, lambda line: None)
+    @cached_property
+    def original(self) -> Artifact:
+        return read(self.place / "original")
 
-        def recipe(method: str, setting: str, steps: list[Json], fingerprint: Any = BITS) -> None:
-            def make() -> Json:
-                given = Recipe.from_json({"fingerprint": fingerprint, "steps": steps} if hashed else {"steps": steps})
-                return self._saved(apply(snapshot, given, context, adapter, model).artifact)
+    @cached_property
+    def model(self) -> Any:
+        return self.task.model(self.place)
 
-            self._kept(method, setting, make)
+    @cached_property
+    def adapter(self) -> Any:
+        return adapter_for(self.model)
 
-        hashed = isinstance(self.task, LikeTask)
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        return self.adapter.read(self.model)
+
+    @cached_property
+    def context(self) -> Context:
+        return self.adapter.context(self.model, self.task.data, self.seed, lambda line: None)
+
+    def points(self, kinds: Sequence[str]) -> None:
+        """Make every point of these kinds that is not there yet."""
+        self._kept("original", "original", lambda: self._answers(self.original, self.original_bytes))
+        if "combined" in kinds:
+            self._search()
+            self._combined()
+        if "alone" in kinds:
+            self._alone()
+
+    def _combined(self) -> None:
         for name, given in self.run.config.tasks[self.name].recipes.items():
             if name != books.PLAIN:
-                recipe("hand-written", name, given.to_json()["steps"], given.fingerprint)
-        if context.calibration is not None:
+                self._recipe("hand-written", name, given)
+        if self.context.calibration is not None:
             for ratio in RATIOS:
-                recipe("fit_bytes", f"{ratio}x", [{"fit_bytes": {"bytes": self.original_bytes // ratio}}], 7)
+                self._steps("fit_bytes", f"{ratio}x", [{"fit_bytes": {"bytes": self.original_bytes // ratio}}])
         if self.name == "like-ids":
-            for method, recipes in (("grid", grid()), ("random recipes", at_random(space_of(snapshot)))):
+            for method, recipes in (("grid", grid()), ("random recipes", at_random(space_of(self.snapshot)))):
                 for i, given in enumerate(recipes):
-                    recipe(method, f"{i}", given.to_json()["steps"], given.fingerprint)
-        if combined or self.seed != SEEDS[self.name][0]:
-            return  # what stands far behind is told apart from the rest by one seed
-        if hashed:
-            alone = alone_like(any(name.startswith("statistics.") for name in snapshot.weights))
+                    self._recipe(method, f"{i}", given)
+
+    def _alone(self) -> None:
+        if self.hashed:
+            alone = alone_like(any(name.startswith("statistics.") for name in self.snapshot.weights))
         else:
-            items = "item_weights" in snapshot.weights
-            alone = alone_items(snapshot.weights.sizes["item"]) if items else alone_towers()
+            items = "item_weights" in self.snapshot.weights
+            alone = alone_items(self.snapshot.weights.sizes["item"]) if items else alone_towers()
         for method, settings in alone.items():
             for setting, steps in settings.items():
-                recipe(method, setting, steps)
-        for method, setting, artifact in frontier_peers.after_training(self.task, snapshot):
+                self._steps(method, setting, steps)
+        for method, setting, artifact in frontier_peers.after_training(self.task, self.snapshot):
             self._kept(f"peer: {method}", setting, lambda artifact=artifact: self._saved(*artifact()))
         for method, setting, make in frontier_peers.from_scratch(self.task, self.seed):
             self._kept(f"peer: {method}", setting, make)
+
+    def _steps(self, method: str, setting: str, steps: list[Json]) -> None:
+        given = {"fingerprint": BITS, "steps": steps} if self.hashed else {"steps": steps}
+        self._recipe(method, setting, Recipe.from_json(given))
+
+    def _recipe(self, method: str, setting: str, recipe: Recipe) -> None:
+        def make() -> Json:
+            given = self.snapshot, recipe, self.context, self.adapter, self.model
+            return self._saved(apply(*given, before=self.original).artifact)
+
+        self._kept(method, setting, make)
 
     def _search(self) -> None:
         stored = self.place / "search" / "frontier.json"
@@ -264,12 +295,12 @@ class Bench:
         name = "".join(c if c.isalnum() or c in ".-" else "_" for c in f"{method}--{setting}")
         return self.folder / f"{name}.npz"
 
-    def stored(self, combined: bool) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    def stored(self, kinds: Sequence[str]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         """All points made so far, those of the cached peers too."""
         for path in sorted(self.folder.glob("*.npz")):
             with np.load(path) as found:
                 yield str(found["method"]), str(found["setting"]), {k: found[k] for k in found.files}
-        if combined:
+        if "alone" not in kinds:
             return
         peers = self.run.stage(self.name, "peers")
         with np.load(self.place / "peers.npz") as found:
@@ -284,17 +315,17 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def work(task: str, seed: int, combined: bool) -> None:
+def work(task: str, seed: int, kinds: Sequence[str]) -> None:
     """One task and seed, in a process of its own."""
-    Bench(task, seed).points(combined)
+    Bench(task, seed).points(kinds)
 
 
-def judged(task: str, combined: bool) -> Json:
+def judged(task: str, kinds: Sequence[str]) -> Json:
     """For each method and ratio the best that fits, chosen on validation, judged on test over the seeds."""
     benches = [Bench(task, seed) for seed in SEEDS[task]]
     made: dict[tuple[str, str], dict[int, Mapping[str, Any]]] = {}
     for bench in benches:
-        for method, setting, found in bench.stored(combined):
+        for method, setting, found in bench.stored(kinds):
             made.setdefault((method, setting), {})[bench.seed] = found
     base = made.pop(("original", "original"))
     metric = benches[0].task.metric
@@ -349,25 +380,24 @@ def judged(task: str, combined: bool) -> Json:
     }
 
 
-def _merged(before: list[Json], combined: list[Json]) -> list[Json]:
-    rows = [row for row in before if row["kind"] != "combined"] + combined
-    return sorted(rows, key=lambda row: row["ratio"])
+def _made(row: Json, kinds: Sequence[str]) -> bool:
+    return ("combined" if row["kind"] == "combined" else "alone") in kinds
 
 
 def main() -> None:
-    combined = "--combined" in sys.argv
+    kinds = [kind for kind in KINDS if f"--{kind}" in sys.argv] or KINDS
     tasks = [task for task in sys.argv[1:] if task in SEEDS] or list(SEEDS)
-    jobs = [(task, seed, combined) for task in tasks for seed in SEEDS[task]]
+    jobs = [(task, seed, kinds) for task in tasks for seed in SEEDS[task]]
     with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
         for job in [pool.submit(work, *job) for job in jobs]:
             job.result()
     out = ROOT / "results" / "frontier.json"
     found = json.loads(out.read_text(encoding="utf-8"))["tasks"] if out.exists() else {}
     for task in tasks:
-        new = judged(task, combined)
-        if combined:
-            new["rows"] = _merged(found[task]["rows"], [row for row in new["rows"] if row["kind"] == "combined"])
-        found[task] = new
+        new = judged(task, kinds)
+        rows = [row for row in new["rows"] if _made(row, kinds)]
+        rows += [row for row in found.get(task, {"rows": []})["rows"] if not _made(row, kinds)]
+        found[task] = {**new, "rows": sorted(rows, key=lambda row: row["ratio"])}
     ordered = {task: found[task] for task in SEEDS if task in found}
     result = {"format": 1, "machine": machine(), "versions": versions(), "tasks": ordered}
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -169,7 +169,7 @@ class LikeTask:
 
     def plan(self, folder: Path, say: Say) -> Stored:
         """What every recipe would do."""
-        return plan_recipes(self.config, self.model(folder), self.data, self.seed, say), []
+        return plan_recipes(self.config, self.model(folder), self.data, folder, self.seed, say), []
 
     def compress(self, folder: Path, say: Say) -> Stored:
         """Every recipe, judged on validation."""

@@ -18,8 +18,7 @@ from recprune.data import Log
 from recprune.evaluation import ListTruth, RowTruth, Slice, compare, differences, estimate
 from recprune.pipeline.config import TaskConfig
 from recprune.pipeline.private import METRICS, Watch, at_most
-from recprune.pruning.compress import apply, pack
-from recprune.pruning.recipe import Recipe
+from recprune.pruning.compress import apply
 from recprune.pruning.step import Step
 from recprune.weights import Weights
 
@@ -61,7 +60,8 @@ def try_recipes(
         "original": hashlib.sha256((folder / "original" / "manifest.json").read_bytes()).hexdigest(),
         "data": log.digest,
     }
-    private = read(folder / "original").metadata.get("private")
+    original = read(folder / "original")  # as it was written: to pack its ids again takes as long as a recipe
+    private = original.metadata.get("private")
 
     def known(measured: Mapping[str, float], read_again: Iterable[str]) -> dict[str, Any]:
         found: dict[str, Any] = {"lineage": {**lineage, "metrics": measured}}
@@ -69,7 +69,7 @@ def try_recipes(
             found["private"] = {**private, "not_covered": [*private["not_covered"], METRICS, *read_again]}
         return found
 
-    before, found = pack(snapshot, Recipe()), {}
+    found = {}
     for name, recipe in config.recipes.items():
         say(f"recipe {name}")
         # A recipe may fit a number of bytes, so room is counted for what is known of it only afterwards.
@@ -80,7 +80,7 @@ def try_recipes(
             context,
             adapter,
             model,
-            before=before,
+            before=original,
             metadata=room,
             run=_as_it_is if private is None else watch,
         )
@@ -100,13 +100,13 @@ def _as_it_is(step: Step, weights: Weights, context: Context) -> Weights:
     return step(weights, context)
 
 
-def plan_recipes(config: TaskConfig, model: Any, data: Any, seed: int, say: Say) -> dict[str, Any]:
+def plan_recipes(config: TaskConfig, model: Any, data: Any, folder: Path, seed: int, say: Say) -> dict[str, Any]:
     """What every recipe would do: for each its plan, its bytes before and after, and the steps that are left for later."""
     adapter = adapter_for(model)
     snapshot, context = adapter.read(model), adapter.context(model, data, seed, say)
-    before, found = pack(snapshot, Recipe()), {}
+    original, found = read(folder / "original"), {}
     for name, recipe in config.recipes.items():
-        planned = apply(snapshot, recipe, context, adapter, model, train=False, before=before)
+        planned = apply(snapshot, recipe, context, adapter, model, train=False, before=original)
         later = [step.describe() for step in recipe.steps if step.trains]
         whole = sum(line["bytes_before"] for line in planned.plan)
         found[name] = {"plan": planned.plan, "bytes_before": whole, "bytes_after": planned.size_bytes, "later": later}
