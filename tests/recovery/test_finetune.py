@@ -10,7 +10,7 @@ from torch import nn
 from recprune.adapters.compact import CompactTensor
 from recprune.adapters.torch import Batches, TorchAdapter
 from recprune.errors import RecpruneError
-from recprune.recovery.finetune import finetune, trainable
+from recprune.recovery.finetune import _rows, finetune, trainable
 from recprune.weights import Dense, LowRank, Quantized, Rows
 from tests.adapters.foreign import NAMES, model_and_input
 from tests.adapters.test_torch import MATRIX, encoded, outputs
@@ -170,6 +170,20 @@ def test_validation_chooses_the_epoch(inner):
     # Where nothing is better than it was, nothing changes.
     same = finetune(model, [torch.tensor([0])] * 10, switching(10.0, 2.0), valid=[torch.tensor([0])], epochs=2, lr=0.5)
     assert torch.equal(table(same), table(model))
+
+
+def test_validation_counts_rows_not_batches():
+    lines = []
+    # Three rows that score 2 and one that scores 0, where 3 is wanted: (3 x 1 + 9) / 4, however they are batched.
+    valid = [(torch.tensor([0, 0, 0]),), (torch.tensor([2]),)]
+    finetune(
+        with_table(rows_table()), [(torch.tensor([0]),)], lambda m, batch: toward(3.0)(m, batch[0]), valid=valid,
+        progress=lines.append,
+    )  # fmt: skip
+    assert lines[0] == "before: validation loss 3.00000"
+    # The targets say how many rows there are; a batch without any tensor is one.
+    assert _rows({"words": torch.zeros(9), "liked": torch.zeros(4), "scale": torch.tensor(1.0)}) == 4
+    assert (_rows(torch.zeros(3, 2)), _rows(["a", {}])) == (3, 1)
 
 
 def switching(train, valid):

@@ -280,7 +280,7 @@ def _as_stored(train: Encoded, weights: Weights) -> Encoded:
 
 
 class _Batches:
-    """Training rows, shuffled anew each time they are read."""
+    """Rows with what is wanted of them, shuffled anew each time they are read."""
 
     def __init__(self, rows: Encoded, targets: Array, size: int) -> None:
         self.rows, self.targets, self.size = rows, torch.from_numpy(targets), size

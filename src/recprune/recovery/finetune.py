@@ -47,8 +47,8 @@ def finetune(
     `loss(model, batch)` gives the scalar to minimize. With a `teacher`, it is `(1 - distill) * loss + distill * d`,
     where d is the mean squared difference between the outputs of both, in units of the teacher's variance, for each call
     of the model (Ba and Caruana 2014).
-    With `valid`, batches of the same kind, the epoch with the least mean loss on them is what comes back, or the model
-    as it was where none was better. A loss or gradient that is not finite ends the training with the last good state;
+    With `valid`, batches of the same kind, the epoch with the least mean loss over their rows is what comes back, or the
+    model as it was where none was better. A loss or gradient that is not finite ends the training with the last good state;
     in the first epoch there is none, and RecpruneError names the step.
 
     With `sparsity`, proximal steps make the units that it names zero (see `Shrinker`), and only epochs after which all
@@ -166,10 +166,19 @@ def _steps(batches: Collection[Any], epochs: int, lr: float, distill: float) -> 
 
 
 def _mean_loss(model: nn.Module, batches: Collection[Any], loss: Loss) -> float:
+    """Mean over rows: the last batch may be a small one, and of other rows each time."""
     model.eval()
+    total, rows = 0.0, 0
     with torch.no_grad():
-        losses = [loss(model, batch).item() for batch in batches]
-    return sum(losses) / max(len(losses), 1)
+        for batch in batches:
+            total += loss(model, batch).item() * (size := _rows(batch))
+            rows += size
+    return total / max(rows, 1)
+
+
+def _rows(batch: Any) -> int:
+    """Length of the last tensor that has an axis, which is that of the targets, as a rule; 1 where there is none."""
+    return next((len(tensor) for tensor in reversed(_tensors(batch)) if tensor.dim()), 1)
 
 
 def _shuffled(batches: Collection[Any]) -> Iterator[Any]:
@@ -201,10 +210,15 @@ def _taught(model: nn.Module, teacher: nn.Module, batch: Any, loss: Loss, distil
 
 
 def _floats(output: Any) -> list[Tensor]:
-    if isinstance(output, Tensor):
-        return [output] if output.is_floating_point() else []
-    parts = output.values() if isinstance(output, dict) else output if isinstance(output, tuple | list) else ()
-    return [tensor for part in parts for tensor in _floats(part)]
+    return [tensor for tensor in _tensors(output) if tensor.is_floating_point()]
+
+
+def _tensors(given: Any) -> list[Tensor]:
+    """Every tensor in what a model takes or gives."""
+    if isinstance(given, Tensor):
+        return [given]
+    parts = given.values() if isinstance(given, dict) else given if isinstance(given, tuple | list) else ()
+    return [tensor for part in parts for tensor in _tensors(part)]
 
 
 @torch.no_grad()
