@@ -28,7 +28,7 @@ class Retrain(Step):
     verb: ClassVar[str] = "retrain"
     trains: ClassVar[bool] = True
     epochs: int = 2
-    lr: float = 1e-3
+    lr: float = 2e-3
     distill: float = 0.5
 
     def __post_init__(self) -> None:
