@@ -331,7 +331,7 @@ def test_widths_that_run_through_a_model_are_cut_and_retrained_faster():
     assert [step.verb for step in recipe.steps] == ["drop_axis", "retrain", "quantize"]
     assert recipe.steps[0] == DropAxis("f", 0.5)
     assert (recipe.steps[1].epochs, recipe.steps[1].lr) == (6, 0.004)
-    assert space.recipe({"code items": 1}, retrain=3).steps[0].lr == 0.001
+    assert space.recipe({"code items": 1}, retrain=3).steps[0].lr == 0.002
 
 
 def test_classes_are_no_width():
