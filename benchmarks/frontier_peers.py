@@ -145,7 +145,8 @@ def tensor_train(snapshot: Snapshot, tables: list[str], rank: int, hashes: int |
                 np.zeros(value.shape[0], bool), Dense(np.zeros((1, value.shape[1]), np.float16)), 0
             )
     counted = artifact_of(snapshot, sizes, hashes)
-    counted = replace(counted, weights=Weights({**dict(counted.weights.items()), **cores}))
+    whole = Weights({**dict(counted.weights.items()), **cores}, counted.weights.sizes)
+    counted = replace(counted, weights=whole)
     return artifact_of(snapshot, values, hashes), counted
 
 

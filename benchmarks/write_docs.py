@@ -35,8 +35,8 @@ SHORT = """## What falls short
   at thirty times most of the bytes would be names and shapes.
 - Boosted trees on Book-Crossing come to 6 times within .001 in our own container (96 times against LightGBM's text).
 - `next book`: the bar was an original of .043, with another definition of what is held out; see the notes there.
-- Methods alone, and peers other than models trained smaller, are on one seed; hashing, quotient and remainder, and PEP were
-  trained from scratch on `like-ids` alone.
+- Methods alone, and peers other than models trained smaller, are on one seed but for `like`; hashing, quotient and
+  remainder, and PEP were trained from scratch on `like-ids` alone.
 - One request takes the small `like` artifact about as long as the original, that of `like-ids` longer. What is left is the
   numpy runtime's own time, for native kernels to win.
 - Tensor trains of the tables (TT-SVD, `frontier_peers.py`) lose .06 AUC at a tenth of the bytes, where the search loses
