@@ -216,9 +216,11 @@ class Bench:
             self._alone()
 
     def _combined(self) -> None:
-        for name, given in self.run.config.tasks[self.name].recipes.items():
+        config = self.run.config.tasks[self.name]
+        for name in self.run.stage(self.name, "compress"):
             if name != books.PLAIN:
-                self._recipe("hand-written", name, given)
+                artifact = self.place / ("artifact" if name == config.ship else f"tried/{name}")
+                self._read("hand-written", name, artifact)
         if self.context.calibration is not None:
             for ratio in RATIOS:
                 self._steps("fit_bytes", f"{ratio}x", [{"fit_bytes": {"bytes": self.original_bytes // ratio}}])
@@ -259,10 +261,10 @@ class Bench:
             found = search_task(self.run, self.name, ratio=RATIOS[0], trials=trials, retrain=RETRAINED)
             stored.write_text(json.dumps(sorted(found["family"], key=int)), encoding="utf-8")
         for ratio in json.loads(stored.read_text(encoding="utf-8")):
-            artifact = self.place / "search" / "family" / f"{ratio}x"
-            self._kept(
-                "search", f"{ratio}x", lambda artifact=artifact: self._answers(read(artifact), size_of(artifact))
-            )
+            self._read("search", f"{ratio}x", self.place / "search" / "family" / f"{ratio}x")
+
+    def _read(self, method: str, setting: str, artifact: Path) -> None:
+        self._kept(method, setting, lambda: self._answers(read(artifact), size_of(artifact)))
 
     def _saved(self, artifact: Artifact, bytes_of: Artifact | None = None) -> Json:
         """What comes back from the disk. `bytes_of`: another artifact of the same content, whose bytes count."""

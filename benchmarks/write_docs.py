@@ -39,8 +39,8 @@ SHORT = """## What falls short
   remainder, and PEP were trained from scratch on `like-ids` alone.
 - One request takes the small `like` artifact about as long as the original, that of `like-ids` longer. What is left is the
   numpy runtime's own time, for native kernels to win.
-- Tensor trains of the tables (TT-SVD, `frontier_peers.py`) lose .06 AUC at a tenth of the bytes, where the search loses
-  nothing, so there is no step for them.
+- Tensor trains of the tables (TT-SVD, `frontier_peers.py`) lose .03 to .06 AUC at a tenth of the bytes, where the search
+  loses less than .001, so there is no step for them.
 """
 START, END = "<!-- written by `make docs` -->\n", "<!-- end -->"
 HEADS = {
