@@ -399,7 +399,7 @@ def main() -> None:
         new = judged(task, kinds)
         rows = [row for row in new["rows"] if _made(row, kinds)]
         rows += [row for row in found.get(task, {"rows": []})["rows"] if not _made(row, kinds)]
-        found[task] = {**new, "rows": sorted(rows, key=lambda row: row["ratio"])}
+        found[task] = {**new, "rows": sorted(rows, key=lambda row: (row["ratio"], row["method"]))}
     ordered = {task: found[task] for task in SEEDS if task in found}
     result = {"format": 1, "machine": machine(), "versions": versions(), "tasks": ordered}
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
