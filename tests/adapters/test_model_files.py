@@ -7,6 +7,7 @@ import pickle
 import zipfile
 from pathlib import Path
 
+import joblib
 import lightgbm
 import numpy as np
 import pytest
@@ -64,22 +65,24 @@ def write(folder, kind):
         dump(model := forest(), path)
     elif kind == "pickle":
         path.write_bytes(pickle.dumps(model := bayes()))
+    elif kind == "joblib":
+        joblib.dump(model := forest(), path)
     else:
         model = MATRIX
         np.savez(path, item_weights=MATRIX, ids=IDS)
     return path, model
 
 
-@pytest.mark.parametrize("kind", ["txt", "json", "ubj", "skops", "pickle"])
+@pytest.mark.parametrize("kind", ["txt", "json", "ubj", "skops", "pickle", "joblib"])
 def test_what_was_written_comes_back(tmp_path, kind):
     path, model = write(tmp_path, kind)
-    found = read_model(path, trust_pickle=kind == "pickle")
+    found = read_model(path, trust_pickle=kind in ("pickle", "joblib"))
     if kind in ("json", "ubj"):
         np.testing.assert_array_equal(found.predict(xgboost.DMatrix(X)), model.predict(xgboost.DMatrix(X)))
     elif kind == "pickle":
         np.testing.assert_array_equal(found.predict_proba(["red sea"]), model.predict_proba(["red sea"]))
     else:
-        predict = "predict_proba" if kind == "skops" else "predict"
+        predict = "predict_proba" if kind in ("skops", "joblib") else "predict"
         np.testing.assert_array_equal(getattr(found, predict)(X), getattr(model, predict)(X))
     assert compress(found, Recipe()).size_bytes > 0
 
@@ -193,6 +196,56 @@ def test_a_pickle_is_loaded_by_those_who_trust_it_and_runs_nothing_that_is_no_mo
     refused(path, "is no whole pickle", trust_pickle=True)
 
 
+HELD = {
+    "rows first": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "columns first": np.asfortranarray(np.arange(6).reshape(2, 3)),
+    "one number": np.array(7.5),
+    "nothing": np.zeros((0, 3)),
+    "objects": np.array(["a", 1, None], dtype=object),
+    "sparse": csr_array(MATRIX),
+}
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("how", [0, 3, ("gzip", 3), ("bz2", 3), ("xz", 3), ("lzma", 3)], ids=str)
+def test_what_joblib_wrote_comes_back_however_it_was_compressed(tmp_path, how):
+    path = tmp_path / "model.joblib"
+    joblib.dump(HELD, path, compress=how)
+    refused(path, "is a pickle, which can run any code")
+    found = read_model(path, trust_pickle=True)
+    assert list(found) == list(HELD)
+    assert found.pop("sparse").toarray().tolist() == MATRIX.tolist()
+    for name, array in found.items():
+        assert (array.dtype, array.tolist()) == (HELD[name].dtype, HELD[name].tolist()), name
+        assert array.flags.writeable
+        assert array.flags.f_contiguous == HELD[name].flags.f_contiguous, name
+
+
+@pytest.mark.usefixtures("here")
+def test_what_joblib_wrote_runs_nothing_that_is_no_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "model.joblib"
+    array = np.arange(3)
+    for held, said in (
+        ([array, Evil()], "asks for posix.system while it is loaded"),
+        ([array, np.array([Evil()], dtype=object)], "asks for posix.system while it is loaded"),
+        ([array, Own()], "asks for tests.adapters.test_model_files.Own while"),
+        ([array, Reached()], r"asks for numpy\..*load, which is no class"),
+    ):
+        joblib.dump(held, path)
+        refused(path, said, trust_pickle=True)
+    assert not (tmp_path / "stolen").exists()
+    joblib.dump([array], path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.index(array.tobytes()) + 8])
+    refused(path, r"an array of int64, shape \(3,\), takes 24 bytes, found 8", trust_pickle=True)
+    path.write_bytes(whole.replace(b"dtype", b"dtypo"))
+    refused(path, "cannot be loaded", trust_pickle=True)
+    joblib.dump([array], path, compress=3)
+    path.write_bytes(path.read_bytes()[:-9])
+    refused(path, "is damaged: ", trust_pickle=True)
+
+
 def test_what_ends_a_process_or_takes_its_memory_does_so_elsewhere(tmp_path):
     path = tmp_path / "model"
     # LightGBM itself ends the process for this one.
@@ -216,7 +269,7 @@ def test_a_class_that_skops_does_not_know_is_refused(tmp_path):
 
 @pytest.mark.slow
 @settings(deadline=None, max_examples=100)
-@given(kind=st.sampled_from(("json", "ubj", "skops", "pickle", "npz")), data=st.data())
+@given(kind=st.sampled_from(("json", "ubj", "skops", "pickle", "joblib", "npz")), data=st.data())
 def test_a_damaged_file_gives_a_model_or_one_line(tmp_path_factory, kind, data):
     folder = tmp_path_factory.getbasetemp() / "damaged"
     folder.mkdir(exist_ok=True)

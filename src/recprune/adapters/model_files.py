@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recprune.adapters.pickles import load_pickle
+from recprune.adapters.pickles import load_pickle, plain_pickle
 from recprune.errors import RecpruneError
 from recprune.memory import require
 
@@ -26,7 +26,7 @@ KINDS = (
     "LightGBM's text",
     "XGBoost's JSON or UBJ",
     "npz with item_factors or item_weights",
-    "a pickle, with --trust-pickle",
+    "a pickle or what joblib wrote, with --trust-pickle",
 )
 _PATIENCE = 600  # seconds for another process to read a model
 _ROOM = 4 << 30  # bytes for the libraries and their threads
@@ -43,7 +43,7 @@ def read_model(path: str | Path, *, trust_pickle: bool = False) -> Any:
       does, else projected on the factors), or an item-item model (`item_weights`, items x items, or what
       `scipy.sparse.save_npz` wrote). `ids`: text or integers, else items are numbered from 0; `shares`: popularity; `bias`:
       of a factor model.
-    - A pickle runs code: it is loaded with `trust_pickle` only, after a look through what it names (`load_pickle`).
+    - A pickle, also of joblib, runs code: it is loaded with `trust_pickle` only, held to what a model names (`load_pickle`).
 
     Raises RecpruneError for any other file, a damaged one, and classes that are not known.
     """
@@ -64,9 +64,9 @@ def _loader(content: bytes, path: Path, trust_pickle: bool) -> Callable[[bytes, 
         return _lightgbm
     if content.startswith(b"{"):
         return _xgboost
-    if content[:1] == b"\x80" and content[1:2] in b"\x02\x03\x04\x05" and len(content) > 2:
+    if (pickled := plain_pickle(content, path)) is not None:
         if trust_pickle:
-            return load_pickle
+            return lambda _, path: load_pickle(pickled, path)
         raise RecpruneError(
             f"{path} is a pickle, which can run any code when it is loaded; save the model by skops, or say "
             "--trust-pickle (trust_pickle=True) if it is your own"

@@ -31,7 +31,7 @@ def compress(
         "artifact"
     ),
     trust_pickle: Annotated[
-        bool, typer.Option("--trust-pickle", help="Load a pickle of your own: it can run any code.")
+        bool, typer.Option("--trust-pickle", help="Load a pickle or joblib file of your own: it can run any code.")
     ] = False,
 ) -> None:
     """Apply every recipe of each task to its original, and write the artifacts; or one recipe to a model in a file.
