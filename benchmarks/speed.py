@@ -2,11 +2,11 @@
 
     python benchmarks/speed.py
 
-For each task: one request and a batch of requests, and loading, of the compressed artifact against the original one, both by
-the numpy runtime (the reference that native kernels will be held to). Each request is another one of the test set, so that
-the 95th percentile is over requests and not over one request's noise. Answers alternate, so that both see the same machine;
-`low` and `high` are the 5th and 95th percentile of the ratio over the repeats. And compressing `like-ids`: one shot, against
-three epochs of retraining before.
+For each task: one request, a batch of requests, many books for one reader, and loading, of the compressed artifact against
+the original one, both by the numpy runtime (the reference that native kernels will be held to). Each request is another one
+of the test set, so that the 95th percentile is over requests and not over one request's noise. Answers alternate, so that
+both see the same machine; `low` and `high` are the 5th and 95th percentile of the ratio over the repeats. And compressing
+`like-ids`: one shot, against three epochs of retraining before.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,43 +23,31 @@ import numpy as np
 
 import recprune
 from recprune import compress
-from recprune.pipeline.config import LikeConfig, read_config
-from recprune.pipeline.like import LikeTask
+from recprune.pipeline.config import read_config
 from recprune.pipeline.next_item import NextItemTask
 from recprune.pipeline.run import Run, machine, versions
 from recprune.pruning.methods import Retrain
+from recprune.runtime import Scorer
 
 ROOT = Path(__file__).parent
+READER = ("user", "country", "region", "city", "age")
+ONES, MANY, REPEATS = 300, 256, 20
+Ask = Callable[[Scorer, int], Any]
 
 
 def main() -> None:
     config = read_config(ROOT.parent / "examples" / "books.yaml")
     run = Run(config, ROOT.parent / "runs")
     rows: list[dict[str, Any]] = []
-    for name, settings in config.tasks.items():
+    for name in config.tasks:
         folder = run.folder / name
         paths = folder / "artifact", folder / "original"
         if not all(path.exists() for path in paths):
             raise SystemExit(f"{folder} has no artifacts yet: run `make books` first")
         rows.append(ratio(f"{name}: load", *(lambda _, path=path: recprune.load(path) for path in paths), repeats=5))
         ours, original = (recprune.load(path) for path in paths)
-        task = run.task(name)
-        for count, repeats in ((1, 300), (256, 20)):
-            if isinstance(settings, LikeConfig):
-                assert isinstance(task, LikeTask)
-                frames = [
-                    {column: task.data.test[column].to_numpy()[start : start + count] for column in original.columns}
-                    for start in range(0, repeats * count, count)
-                ]
-                calls = [lambda i, s=s, frames=frames: s.score(frames[i]) for s in (ours, original)]
-            else:
-                assert isinstance(task, NextItemTask)
-                histories = task.histories("test", repeats * count)
-                calls = [
-                    lambda i, s=s, histories=histories, count=count: s.top_k(histories[i * count :][:count], 10)
-                    for s in (ours, original)
-                ]
-            rows.append(ratio(f"{name}: {count} request{'s' if count > 1 else ''}", *calls, repeats=repeats))
+        for work, repeats, ask in asked(run.task(name), original.columns):
+            rows.append(ratio(f"{name}: {work}", partial(ask, ours), partial(ask, original), repeats=repeats))
     rows.append(one_shot(run, "like-ids", "medium"))
     out = ROOT / "results" / "speed.json"
     out.parent.mkdir(exist_ok=True)
@@ -66,6 +55,33 @@ def main() -> None:
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     for row in rows:
         print(f"{row['work']:30s} {row['value']:12.0f} {row['peer_value']:12.0f} us   {row['ratio']:.2f} times as fast")
+
+
+def asked(task: Any, columns: tuple[str, ...]) -> list[tuple[str, int, Ask]]:
+    """What is asked of a task's artifacts: its name, how often, and how, by a scorer and the number of the repeat."""
+    if isinstance(task, NextItemTask):
+        histories = task.histories("test", MANY * REPEATS)
+        return [
+            ("1 request", ONES, lambda scorer, i: scorer.top_k(histories[i : i + 1], 10)),
+            (f"{MANY} requests", REPEATS, lambda scorer, i: scorer.top_k(histories[i * MANY :][:MANY], 10)),
+        ]
+    test = {column: task.data.test[column].to_numpy() for column in columns}
+
+    def one(scorer: Scorer, i: int) -> Any:
+        return scorer.score({column: values[i : i + 1] for column, values in test.items()})
+
+    def many(scorer: Scorer, i: int) -> Any:
+        return scorer.score({column: values[i * MANY :][:MANY] for column, values in test.items()})
+
+    def one_reader(scorer: Scorer, i: int) -> Any:
+        request = {column: values[i * MANY :][:MANY] for column, values in test.items()}
+        return scorer.score(request | {column: request[column][:1].repeat(MANY) for column in READER})
+
+    return [
+        ("1 request", ONES, one),
+        (f"{MANY} requests", REPEATS, many),
+        (f"{MANY} books for one reader", REPEATS, one_reader),
+    ]
 
 
 def one_shot(run: Run, name: str, recipe: str) -> dict[str, Any]:

@@ -124,12 +124,17 @@ def fnv64(values: Array) -> npt.NDArray[np.uint64]:
     # The longest first: each letter is read of those texts alone that have it.
     shorter: npt.NDArray[np.int64] = -np.char.str_len(texts).astype(np.int64)
     order = np.argsort(shorter, kind="stable")
-    letters = texts.view(np.uint8).reshape(len(texts), max(texts.dtype.itemsize, 1))[order]
+    letters = np.ascontiguousarray(texts.view(np.uint8).reshape(len(texts), max(texts.dtype.itemsize, 1))[order].T)
     state = np.full(len(texts), np.uint64(_FNV_OFFSET), dtype=np.uint64)
-    many = np.searchsorted(shorter[order], -np.arange(letters.shape[1])).tolist()
-    for column, reached in zip(letters.T, many, strict=True):
+    many = np.searchsorted(shorter[order], -np.arange(len(letters))).tolist()
+    zeros = np.count_nonzero(letters) < -shorter.sum()  # within a text, where they do not count
+    for column, reached in zip(letters, many, strict=True):
         here, mine = column[:reached], state[:reached]
-        state[:reached] = np.where(here != 0, (mine ^ here) * np.uint64(_FNV_PRIME), mine)
+        before = mine.copy() if zeros else mine
+        mine ^= here
+        mine *= np.uint64(_FNV_PRIME)
+        if zeros:
+            np.copyto(mine, before, where=here == 0)
     found = np.empty_like(state)
     found[order] = state
     return found

@@ -5,7 +5,7 @@ import pytest
 
 from recprune.errors import RecpruneError
 from recprune.graph import KINDS, Graph, Op
-from recprune.runtime.bags import Bags
+from recprune.runtime.bags import Bags, look_up
 from recprune.runtime.reference import _RUN, execute, rows_of
 from recprune.vocabulary import ListedVocabulary, pair_keys
 from recprune.weights import Dense, Param, Rows, Weights
@@ -31,7 +31,8 @@ def run(kind, *inputs, params=(), vocabulary=IDS, sizes=None, **attrs):
 
 
 def bags(*lists):
-    return Bags.of([list(x) for x in lists], lambda flat: flat.astype(np.int64))
+    rows = np.array([row for x in lists for row in x], dtype=np.int64)
+    return Bags(rows, np.cumsum([0, *map(len, lists)]))
 
 
 def test_every_kind_has_a_meaning_and_the_other_way_round():
@@ -40,6 +41,33 @@ def test_every_kind_has_a_meaning_and_the_other_way_round():
 
 def test_lookup():
     assert run("lookup", np.array(["b", "x", "a"])).tolist() == [1, 3, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "asked"),
+    [
+        (np.array(["b", "x", "b", None, "a"] * 20, dtype=object), ["b", "x", None, "a"]),
+        (np.array([3, 1, 3, 1] * 20), [1, 3]),
+        # Equal to Python, and other ids: none is left out.
+        (np.array([1, True, 1.0, "1"] * 20, dtype=object), [1, True, 1.0, "1"] * 20),
+        (np.array(["b"] * 16, dtype=object), ["b"] * 16),
+    ],
+    ids=["texts", "integers", "mixed", "few"],
+)
+def test_each_text_or_integer_is_looked_up_once(values, asked):
+    class Seen(ListedVocabulary):
+        def lookup(self, given):
+            seen.append(given.tolist())
+            return super().lookup(given)
+
+    seen = []
+    vocabulary = Seen(np.array(["a", "b", "", "1", "3", "True"]))
+    found = look_up(vocabulary, values)
+    rows = {"a": 0, "b": 1, "": 2, None: 2, "1": 3, 3: 4}
+    assert found.tolist() == [
+        5 if value is True else 3 if value == 1 else rows.get(value, 6) for value in values.tolist()
+    ]
+    assert [[str(x) for x in given] for given in seen] == [[str(x) for x in asked]]
 
 
 def test_lookup_of_pairs():

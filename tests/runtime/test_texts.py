@@ -43,7 +43,7 @@ def test_features_are_named_numbers():
 
 def test_tfidf_by_hand():
     # Twice a (idf 1.5) and once b (idf 4): 3 and 4, of norm 5; a bag of nothing stays nothing.
-    bags = Bags.of([[0, 1, 0], []], lambda flat: flat.astype(np.int64))
+    bags = Bags(np.array([0, 1, 0]), np.array([0, 3, 3]))
     idf = [[1.5], [4], [1], [0]]
     found = run("tfidf", bags, params=[idf], sublinear=False, norm="l2")
     assert (found.rows.tolist(), found.offsets.tolist()) == ([0, 1], [0, 2, 2])

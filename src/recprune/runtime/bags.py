@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -10,9 +9,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Bags"]
+from recprune.bits import FEW
+from recprune.vocabulary import Lookup
+
+__all__ = ["Bags", "look_up"]
 
 Array = npt.NDArray[Any]
+
+
+def look_up(vocabulary: Lookup, values: Array) -> npt.NDArray[np.int64]:
+    """As `vocabulary.lookup`, but each text or integer once: many items for one reader, or words, repeat most."""
+    if len(values) <= FEW or values.dtype.kind not in "iuO":
+        return vocabulary.lookup(values)
+    if values.dtype.kind != "O":
+        different, places = np.unique(values, return_inverse=True)
+        return vocabulary.lookup(different)[places]
+    each = values.tolist()
+    if not {*map(type, each)} <= {str, type(None)}:  # 1, 1.0 and True are equal, and other ids
+        return vocabulary.lookup(values)
+    place = {text: i for i, text in enumerate(dict.fromkeys(each))}
+    found = vocabulary.lookup(np.fromiter(place, dtype=object, count=len(place)))
+    return found[np.fromiter(map(place.__getitem__, each), dtype=np.int64, count=len(each))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +44,11 @@ class Bags:
     values: npt.NDArray[np.float32] | None = None
 
     @classmethod
-    def of(cls, lists: list[Any], lookup: Callable[[Array], Array]) -> Bags:
+    def of(cls, lists: list[Any], vocabulary: Lookup) -> Bags:
         """Look up the concatenation of all lists at once."""
         offsets = np.array(list(accumulate(map(len, lists), initial=0)), dtype=np.int64)
         flat = np.fromiter((value for part in lists for value in part), dtype=object, count=int(offsets[-1]))
-        return cls(lookup(flat), offsets)
+        return cls(look_up(vocabulary, flat), offsets)
 
     def without(self, row: int) -> Bags:
         """Leave out one row, such as that of unknown ids."""

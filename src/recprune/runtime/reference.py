@@ -12,7 +12,7 @@ import numpy.typing as npt
 from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
 from recprune.runtime import texts
-from recprune.runtime.bags import Bags
+from recprune.runtime.bags import Bags, look_up
 from recprune.runtime.solve import solve_users
 from recprune.runtime.trees import TREES, floats
 from recprune.text import words
@@ -65,7 +65,7 @@ def rows_of(graph: Graph, vocabularies: Mapping[str, Lookup], columns: Mapping[s
 
 def _lookup(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[str, Lookup]) -> Array:
     keys = inputs[0] if len(inputs) == 1 else pair_keys(*inputs)
-    return vocabularies[op.attrs["vocabulary"]].lookup(keys)
+    return look_up(vocabularies[op.attrs["vocabulary"]], keys)
 
 
 def _bucket(op: Op, inputs: list[Any], *_: Any) -> Array:
@@ -76,7 +76,7 @@ def _bucket(op: Op, inputs: list[Any], *_: Any) -> Array:
 
 def _words(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[str, Lookup]) -> Bags:
     texts = ["" if missing(text) else str(text) for text in inputs[0]]
-    return Bags.of([words(text) for text in texts], vocabularies[op.attrs["vocabulary"]].lookup)
+    return Bags.of([words(text) for text in texts], vocabularies[op.attrs["vocabulary"]])
 
 
 def _history(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[str, Lookup]) -> Bags:
@@ -85,7 +85,7 @@ def _history(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[
     for given in lists:
         if isinstance(given, str) or not hasattr(given, "__len__"):
             raise RecpruneError(f"a history in {op.inputs[0]!r} must be a list of ids, got {given!r}")
-    return Bags.of(lists, vocabulary.lookup).without(len(vocabulary))
+    return Bags.of(lists, vocabulary).without(len(vocabulary))
 
 
 def _take(op: Op, inputs: list[Any], weights: Weights, _: Any) -> Array:

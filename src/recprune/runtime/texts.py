@@ -31,7 +31,7 @@ def tokens(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[st
     else:
         lists = [analyze("" if missing(text) else str(text)) for text in inputs[0]]
     lists = [[escape(term) for term in terms] for terms in lists]
-    return Bags.of(lists, vocabulary.lookup).without(len(vocabulary))
+    return Bags.of(lists, vocabulary).without(len(vocabulary))
 
 
 def features(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[str, Lookup]) -> Bags:
@@ -40,7 +40,7 @@ def features(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[
     for given in inputs[0]:
         if not isinstance(given, Mapping):
             raise RecpruneError(f"column {op.inputs[0]!r} must hold mappings of features to numbers, got {given!r}")
-    found = Bags.of([list(given) for given in inputs[0]], vocabulary.lookup)
+    found = Bags.of([list(given) for given in inputs[0]], vocabulary)
     try:
         values = np.array([value for given in inputs[0] for value in given.values()], dtype=np.float64)
     except (TypeError, ValueError) as error:
