@@ -420,6 +420,37 @@ def test_an_artifact_is_fitted_into_the_very_bytes_of_each_bound(tmp_path):
     assert [goal.aim(size) for size in (1000, 120, 90, 72, 40, 27, 1)] == [1000, 100, 100, 72, 33, 33, 1]
 
 
+class Trained(Calibrated):
+    """The same with a trainer, which has nothing to learn."""
+
+    def context(self, model, data, seed, say):
+        return replace(super().context(model, data, seed, say), trainer=lambda weights, settings, say: weights)
+
+
+def test_another_call_on_the_same_store_tries_and_retrains_what_it_asks_for_beside(tmp_path):
+    def asked(**given):
+        result = run(tmp_path, adapter=Trained(), trials=16, max_drop=None, **given)
+        plain, retrained = (
+            {(json.dumps(t.recipe.to_json()), *(s.bytes for s in t.recipe.steps if isinstance(s, FitBytes)))
+             for t in result.trials if t.retrained == r}
+            for r in (False, True)
+        )  # fmt: skip
+        return result.original_bytes, plain, retrained
+
+    original, plain, retrained = asked(ratio=3, retrain=2)
+    assert {size for _, size in retrained} == {original // 3}
+    assert asked(ratio=3, retrain=2) == (original, plain, retrained)
+    # More to retrain.
+    _, same, more = asked(ratio=3, retrain=4)
+    assert same == plain
+    assert more > retrained
+    # Another size: it is tried once in one shot, beside the sixteen, and retrained.
+    _, wider, further = asked(ratio=2, retrain=2)
+    assert [size for _, size in wider - plain] == [original // 2]
+    assert {size for _, size in further - more} == {original // 2}
+    assert asked(ratio=2, retrain=2) == (original, wider, further)
+
+
 def test_what_is_retrained_lies_rather_above_a_bound_each_bound_in_turn():
     trials = [trial(i, size, -0.001 * i, 0.0001) for i, size in enumerate((400, 130, 110, 100, 42, 20))]
     chosen = [(t.disk_bytes, bound) for t, bound in _near_bounds(trials, [100, 33], 4)]

@@ -113,7 +113,7 @@ def search(
     promising are retrained for up to `epochs`. `judge`: what is true on validation. `data`: as for `compress`.
 
     What was tried is kept in `folder`, and the same call goes on from there after a kill or `time_limit` (seconds); Ctrl-C
-    ends the search and keeps it too.
+    ends the search and keeps it too. A call with another constraint starts from what is known, and retrains for that one.
 
     `workers`: processes; each calls `reopen`, a function that can be pickled and gives model, data and judge. With one the
     result is the same for a seed. `original_bytes`: of the original's artifact, where it was written before.
@@ -137,11 +137,9 @@ def search(
     with alone(_path(bench)):
         try:
             bench.measure(stop, say)
-            _prepare(bench, goal, trials)
-            _phase(bench, goal, False, trials, stop, workers, reopen, say)
-            if retrain and bench.context.trainer is not None:
-                _promise(bench, goal, retrain)
-                _phase(bench, goal, True, retrain, stop, workers, reopen, say)
+            _phase(bench, goal, False, _prepare(bench, goal, trials), stop, workers, reopen, say)
+            if retrain and bench.context.trainer is not None and time.monotonic() < stop:
+                _phase(bench, goal, True, _promise(bench, goal, retrain), stop, workers, reopen, say)
         except KeyboardInterrupt:
             say("stopped: what was tried is kept, the same command goes on from there")
         tried = _tried(bench)
@@ -162,26 +160,32 @@ def _store(bench: Workbench, retrained: bool) -> Store:
     return Store(_path(bench), bench.key + "-retrained" * retrained, bench.tradeoff, bench.fits)
 
 
-def _prepare(bench: Workbench, goal: _Goal, trials: int) -> None:
-    """Put the first frontier in line, and again what was running when a search was killed."""
+def _prepare(bench: Workbench, goal: _Goal, trials: int) -> int:
+    """Put the first frontier in line, and again what was running when a search was killed. How many are to be done in all.
+
+    A search that goes on for another size tries that size too, though it may have tried enough.
+    """
     store = _store(bench, False)
     for phase in (store, _store(bench, True)):
         phase.recover()
-    if not store.empty:
-        return
+    fresh, before = store.empty, store.done()
     prices = bench.tradeoff.prices(min(_FIRST, max(trials // 2, 2)))
-    for price in prices:
+    for price in prices if fresh else ():
         store.enqueue({"price": price})
+    added = 0
     if bench.fits:  # it measures the model each time, which takes as long as several trials
         for bound in (b for b in goal.bounds if b > bench.size_at(prices[-1])):
-            store.enqueue({"price": min(prices, key=lambda p: abs(math.log(bench.size_at(p) / bound)))}, bound)
+            price = min(prices, key=lambda p: abs(math.log(bench.size_at(p) / bound)))
+            added += store.enqueue({"price": price}, bound)
+    return trials if fresh else max(trials, before + added)
 
 
-def _promise(bench: Workbench, goal: _Goal, count: int) -> None:
-    """Put in line for retraining what is on the frontier beyond the constraint, or near a bound."""
+def _promise(bench: Workbench, goal: _Goal, count: int) -> int:
+    """Put in line for retraining what is on the frontier beyond the constraint, or near a bound, and was not before.
+
+    How many are to be done in all, what was retrained for other constraints too.
+    """
     store = _store(bench, True)
-    if not store.empty:
-        return
     points = {trial.number: (trial, point) for trial, point in _store(bench, False).trials(False)}
     promising = _promising(bench, goal, [trial for trial, _ in points.values()], count)
     found = [(points[trial.number][1], size) for trial, size in promising]
@@ -195,6 +199,7 @@ def _promise(bench: Workbench, goal: _Goal, count: int) -> None:
         found = [*cut, *found]
     for point, size in found[:count]:
         store.enqueue(point, size)
+    return store.done() + store.waiting()
 
 
 def _promising(bench: Workbench, goal: _Goal, listed: Sequence[Trial], count: int) -> list[tuple[Trial, int]]:

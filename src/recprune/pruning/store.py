@@ -46,15 +46,29 @@ class Store:
             load_if_exists=True,
         )
 
-    def enqueue(self, point: Mapping[str, Any], fit: int = 0) -> None:
+    def enqueue(self, point: Mapping[str, Any], fit: int = 0) -> bool:
         """Try this point before anything that is proposed; parts that it does not name are trusted as measured.
 
-        `fit`: leave the codes to `fit_bytes`, with so many bytes.
+        `fit`: leave the codes to `fit_bytes`, with so many bytes. False, and nothing to do, where it was asked for before.
         """
+        asked = json.dumps([dict(point), fit], sort_keys=True)
+        if any(t.user_attrs.get("asked") == asked and not self._stopped(t) for t in self._listed()):
+            return False
+        self._enqueue(point, {"asked": asked, **({"bytes": fit} if fit else {})})
+        return True
+
+    def _enqueue(self, point: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
         names = [*self.tradeoff.kinds, *self.tradeoff.parts]
         given = {"price": point["price"], **{name: point.get(name, 1.0) for name in names}}
-        fits = {"fit": bool(fit)} if self.fits else {}
-        self.study.enqueue_trial(given | fits, user_attrs={"bytes": fit} if fit else {})
+        fits = {"fit": "bytes" in attrs} if self.fits else {}
+        self.study.enqueue_trial(given | fits, user_attrs=dict(attrs))
+
+    def _listed(self) -> list[Any]:
+        return list(self.study.get_trials(deepcopy=False))
+
+    def _stopped(self, trial: Any) -> bool:
+        """Whether it failed by a kill, or Ctrl-C: not for what it is."""
+        return trial.state == self._optuna.trial.TrialState.FAIL and not {"error", "repeated"} & trial.user_attrs.keys()
 
     def ask(self, seed: tuple[int, ...], near: float | None = None) -> tuple[Any, int, dict[str, int], bool]:
         """The next trial, the bytes of its parts, its settings, and whether it leaves the codes to `fit_bytes`.
@@ -64,7 +78,7 @@ class Store:
         and what is learned is where that view was wrong. Every second proposal has a price between half and twice `near`.
         """
         # A seed for each trial: a search that goes on after a kill does not propose what it proposed before.
-        number = len(self.study.get_trials(deepcopy=False))
+        number = len(self._listed())
         mixed = int.from_bytes(_digest([*seed, number])[:4], "big")
         prices = self.tradeoff.prices(_FIRST)
         low, high = prices[0], max(prices[-1], prices[0] * 1.01)
@@ -87,10 +101,9 @@ class Store:
         """Take a recipe; False where it was tried, or is being tried by another process."""
         text = json.dumps(recipe.to_json(), sort_keys=True)
         trial.set_user_attr("recipe", text)
-        mine = self.study.get_trials(deepcopy=False)
         # One that failed for another reason than the recipe itself (a kill, a repetition) is no claim.
         failed = self._optuna.trial.TrialState.FAIL
-        taken = [t for t in mine if t.state != failed or "error" in t.user_attrs]
+        taken = [t for t in self._listed() if t.state != failed or "error" in t.user_attrs]
         return not any(t.number != trial.number and t.user_attrs.get("recipe") == text for t in taken)
 
     def finish(self, trial: Any, values: tuple[float, float], found: Mapping[str, Any]) -> None:
@@ -110,23 +123,24 @@ class Store:
         for trial in running:
             self.study.tell(trial.number, state=state.FAIL)
             if "price" in trial.params:
-                self.enqueue(trial.params, trial.user_attrs.get("bytes", 0))
+                self._enqueue(
+                    trial.params, {k: trial.user_attrs[k] for k in ("asked", "bytes") if k in trial.user_attrs}
+                )
         return len(running)
 
     @property
     def empty(self) -> bool:
         """Whether nothing was ever asked for."""
-        return not self.study.get_trials(deepcopy=False)
+        return not self._listed()
 
-    def waiting(self) -> bool:
-        """Whether settings are in line."""
-        return bool(self.study.get_trials(deepcopy=False, states=[self._optuna.trial.TrialState.WAITING]))
+    def waiting(self) -> int:
+        """How many points are in line."""
+        return len(self.study.get_trials(deepcopy=False, states=[self._optuna.trial.TrialState.WAITING]))
 
     def done(self) -> int:
         """Trials that were judged, or cannot be."""
         complete = self._optuna.trial.TrialState.COMPLETE
-        listed = self.study.get_trials(deepcopy=False)
-        return sum(t.state == complete or "error" in t.user_attrs for t in listed)
+        return sum(t.state == complete or "error" in t.user_attrs for t in self._listed())
 
     def trials(self, retrained: bool) -> list[tuple[Trial, dict[str, Any]]]:
         """What was judged, with its point."""
