@@ -305,7 +305,7 @@ class PepTable(Table):
             factor = factor * self.mask[rows]
         penalty = factor.new_zeros(())
         if self.training:
-            penalty = self.settings.bias_l2 * self._l2(rows, bias, self.bias)
+            penalty = self.settings.bias_l2 * self._l2(rows, self.readings.index_select(0, rows), bias, self.bias)
         if offsets is not None:
             factor, bias = _pool(factor, offsets), _pool(bias, offsets)
         return factor, bias, penalty
