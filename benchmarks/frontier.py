@@ -51,7 +51,7 @@ RETRAINED = 4
 FEW = 12  # trials where there is one matrix and nothing else
 BITS = 8  # of the hash of an id, for all alike
 KINDS = ("combined", "alone")
-COMBINED = ("search", "fit_bytes", "hand-written", "grid", "random recipes")
+COMBINED = ("search", "fit_bytes", "fit_bytes, layers refitted", "hand-written", "grid", "random recipes")
 Json = dict[str, Any]
 
 
@@ -119,7 +119,9 @@ class Bench:
                 self._read("hand-written", name, artifact)
         if self.context.calibration is not None:
             for ratio in RATIOS:
-                self._steps("fit_bytes", f"{ratio}x", [{"fit_bytes": {"bytes": self.original_bytes // ratio}}])
+                fit = {"fit_bytes": {"bytes": self.original_bytes // ratio}}
+                self._steps("fit_bytes", f"{ratio}x", [fit])
+                self._steps("fit_bytes, layers refitted", f"{ratio}x", [fit, {"compensate": {}}])
         if self.name == "like-ids":
             for method, recipes in (("grid", grid()), ("random recipes", at_random(space_of(self.snapshot)))):
                 for i, given in enumerate(recipes):
