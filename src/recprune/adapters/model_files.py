@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recprune.adapters.pickles import load_pickle, plain_pickle
+from recprune.adapters.pickles import is_pickle, load_pickle
 from recprune.errors import RecpruneError
 from recprune.memory import require
 
@@ -64,9 +64,9 @@ def _loader(content: bytes, path: Path, trust_pickle: bool) -> Callable[[bytes, 
         return _lightgbm
     if content.startswith(b"{"):
         return _xgboost
-    if (pickled := plain_pickle(content, path)) is not None:
+    if is_pickle(content):
         if trust_pickle:
-            return lambda _, path: load_pickle(pickled, path)
+            return load_pickle
         raise RecpruneError(
             f"{path} is a pickle, which can run any code when it is loaded; save the model by skops, or say "
             "--trust-pickle (trust_pickle=True) if it is your own"

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from recprune.errors import RecpruneError
 
-__all__ = ["load_pickle", "named_in", "plain_pickle"]
+__all__ = ["is_pickle", "load_pickle", "named_in"]
 
 _KNOWN = ("collections", "implicit", "lightgbm", "numpy", "pandas", "scipy", "sklearn", "xgboost")
 _PLAIN = frozenset(
@@ -49,28 +49,26 @@ _PACKED: dict[bytes, Callable[[bytes], bytes]] = {
 }
 
 
-def plain_pickle(content: bytes, path: Path) -> bytes | None:
-    """The pickle that a file holds, taken out of the compression that joblib may have put around it; None for no pickle.
-
-    Raises RecpruneError for a damaged stream.
-    """
-    unpack = next((unpack for start, unpack in _PACKED.items() if content.startswith(start)), None)
-    if unpack is not None:
-        try:
-            content = unpack(content)
-        except (OSError, EOFError, ValueError, MemoryError, zlib.error, lzma.LZMAError) as error:
-            raise RecpruneError(f"{path} is damaged: {error or type(error).__name__}") from error
-    return content if len(content) > 2 and content[:1] == b"\x80" and content[1] in range(2, 6) else None
+def is_pickle(content: bytes) -> bool:
+    """Whether a file starts as a pickle does, or as one does that joblib compressed."""
+    plain = len(content) > 2 and content[:1] == b"\x80" and content[1] in range(2, 6)
+    return plain or content.startswith(tuple(_PACKED))
 
 
 def load_pickle(content: bytes, path: Path) -> Any:
-    """The object of a pickle, or of what joblib wrote, that names nothing but classes of known libraries.
+    """The object of a pickle, or of what joblib wrote, compressed or not, that names nothing but classes of known libraries.
 
     A pickle is a program: this keeps it from calling what is no model, and is no proof that it does no harm. Raises
     RecpruneError for names that are not known, before anything is loaded (in joblib's files, where arrays lie between the
     names: when they are met), and for a damaged file.
     """
     name = str(path)
+    unpack = next((unpack for start, unpack in _PACKED.items() if content.startswith(start)), None)
+    if unpack is not None:
+        try:
+            content = unpack(content)
+        except (OSError, EOFError, ValueError, MemoryError, zlib.error, lzma.LZMAError) as error:
+            raise RecpruneError(f"{name} is damaged: {error or type(error).__name__}") from error
     joblib = _APART[1].encode() in content
     strange = [] if joblib else sorted({".".join(pair) for pair in named_in(content, name) if not _may(*pair)})
     if strange:
