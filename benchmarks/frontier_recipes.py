@@ -11,7 +11,7 @@ from recprune.pruning.recipe import Recipe
 from recprune.pruning.space import Space
 
 TRIALS = 48  # of a search, a grid and choices at random alike
-KEEPS = (0.3, 0.1, 0.03, 0.01)
+KEEPS = (0.3, 0.1, 0.05, 0.03, 0.02, 0.01)
 Json = dict[str, Any]
 
 
