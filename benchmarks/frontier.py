@@ -24,8 +24,9 @@ from typing import Any
 
 import books
 import frontier_peers
+import frontier_scratch
 import numpy as np
-from frontier_recipes import TRIALS, alone_items, alone_like, alone_towers, at_random, grid
+from frontier_recipes import BITS, TRIALS, alone_items, alone_like, alone_towers, at_random, grid
 
 from recprune.adapters import adapter_for
 from recprune.artifact import Artifact, read, write
@@ -49,7 +50,6 @@ TRAINED = (0, 1, 2)
 SEEDS = {"like": TRAINED, "like-ids": TRAINED, "next book": CLOSED, "next film": CLOSED, "next film in order": TRAINED}
 RETRAINED = 4
 FEW = 12  # trials where there is one matrix and nothing else
-BITS = 8  # of the hash of an id, for all alike
 KINDS = ("combined", "alone")
 COMBINED = ("search", "fit_bytes", "fit_bytes, layers refitted", "hand-written", "grid", "random recipes")
 Json = dict[str, Any]
@@ -63,7 +63,7 @@ def run_of(task: str, seed: int) -> Run:
 
     if task in ("next film", "next film in order"):
         config = read_config(ROOT.parent / "examples" / "movielens.yaml")
-        ordered = replace(config.tasks["next film in order"], trained_small=(32, 16, 8, 4, 2))
+        ordered = replace(config.tasks["next film in order"], trained_small=(32, 20, 16, 8, 4, 2))
         tasks = {**config.tasks, "next film in order": ordered}
         return Run(replace(config, name=f"evidence-films-{seed}", seed=seed, tasks=tasks), RUNS, say)
     return books.run_of(seed, say)
@@ -138,7 +138,7 @@ class Bench:
                 self._steps(method, setting, steps)
         for method, setting, artifact in frontier_peers.after_training(self.task, self.snapshot):
             self._kept(f"peer: {method}", setting, lambda artifact=artifact: self._saved(*artifact()))
-        for method, setting, make in frontier_peers.from_scratch(self.task, self.seed):
+        for method, setting, make in frontier_scratch.from_scratch(self.task, self.seed):
             self._kept(f"peer: {method}", setting, make)
 
     def _steps(self, method: str, setting: str, steps: list[Json]) -> None:

@@ -1,4 +1,4 @@
-"""The peers of `frontier.py`: what other libraries make of the trained model, and the tricks that train it anew.
+"""The peers of `frontier.py` after training: what other libraries make of the trained model.
 
 faiss-cpu and torchao are installed by `make evidence` alone. Wherever a peer has no file format of its own its content is
 stored by ours, ids hashed as ours are: every byte that it saves against its own is in its favour.
@@ -14,32 +14,17 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
+from frontier_recipes import BITS
 from torch import nn
-from torch.nn import functional as F
 
-from recprune.adapters import adapter_for
 from recprune.artifact import Artifact
 from recprune.bits import pack as pack_bits
 from recprune.pipeline.like import LikeTask
-from recprune.pruning.compress import apply, pack
-from recprune.pruning.methods import Quantize
+from recprune.pruning.compress import pack
 from recprune.pruning.recipe import Recipe
-from recprune.recommenders.features import Features
-from recprune.recommenders.like import MODELS, LikeData, LikeSettings, soft_targets, train_like
-from recprune.recommenders.tables import Table, TableModel, _pool
-from recprune.recommenders.training import fit, predict
 from recprune.snapshot import Snapshot
-from recprune.text import words
 from recprune.weights import Codebook, Columns, Dense, Encoding, Param, Quantized, Rows, Sparse, Weights
-
-BITS = 8  # of the hash of an id
-WIDE = 500  # ids from which on a column is hashed
-Made = dict[str, Any]
-
-
-# ---- after training
 
 
 def after_training(task: Any, snapshot: Snapshot) -> Iterator[tuple[str, str, Callable[[], tuple[Artifact, ...]]]]:
@@ -205,164 +190,3 @@ def faiss_pq(snapshot: Snapshot, tables: list[str], parts: int, bits: int, hashe
 
         values[name] = stored(snapshot.weights[name].value, quantized)
     return (artifact_of(snapshot, values, hashes),)
-
-
-# ---- from scratch
-
-
-def from_scratch(task: Any, seed: int) -> Iterator[tuple[str, str, Callable[[], Made]]]:
-    """(method, setting, make): the model of `task` trained anew by a trick of the field; bytes, and scores of both parts."""
-    if not isinstance(task, LikeTask) or task.config.statistics:
-        return
-    for share in (0.1, 0.03, 0.01):
-        yield "hashed ids, from scratch", f"{share:g}", partial(hashed, task, share, False, seed)
-        yield "quotient and remainder, from scratch", f"{share:g}", partial(hashed, task, share, True, seed)
-    for strength in (-4.0, -3.0, -2.0):
-        yield "PEP, from scratch", f"{strength:g}", partial(pep, task, strength, seed)
-
-
-def hashed(task: LikeTask, share: float, compositional: bool, seed: int) -> Made:
-    """Ids hashed into `share` as many rows (Weinberger et al. 2009), or by quotient and remainder side by side.
-
-    Shi et al. 2020, with their concatenation. The rows in 8 bits; no id is stored, and none is counted.
-    """
-    data, settings = task.data, task.settings
-    features, _ = Features.fit(data.train, data.implicit, settings.features)
-    ids = [name for name in settings.features.ids if len(features.ids[name]) > WIDE]
-    maps, names = {}, []
-    for name in [*ids, *([settings.features.words] if settings.features.words else [])]:
-        count = len(features.ids[name])
-        if compositional and name in ids:
-            side = math.ceil(math.sqrt(count) * share * 10)
-            maps[name] = lambda text, side=side, count=count: (hash_of(text) % count // side, hash_of(text) % side)
-        else:
-            buckets = max(2, math.ceil(count * share))
-            maps[name] = lambda text, buckets=buckets: (hash_of(text) % buckets,)
-    columns = {name: [f"{name} q", f"{name} r"] if compositional and name in ids else [name] for name in maps}
-
-    def mapped(frame: pl.DataFrame) -> pl.DataFrame:
-        made = {}
-        for name, of in maps.items():
-            if name == settings.features.words:
-                texts = [" ".join(f"w{of(w)[0]}" for w in words(text or "")) for text in frame[name].to_list()]
-                made[name] = pl.Series(texts)
-                continue
-            given = frame[name].cast(pl.String).fill_null("")
-            known = {text: of(text) for text in given.unique().to_list()}
-            for i, column in enumerate(columns[name]):
-                made[column] = pl.Series([str(known[text][i]) for text in given.to_list()])
-        return frame.with_columns(**made)
-
-    parts = {part: mapped(getattr(data, part)) for part in ("train", "valid", "test", "implicit")}
-    other = replace(data, **parts)
-    names = tuple(c for name in settings.features.ids for c in columns.get(name, [name]))
-    changed = replace(
-        settings, features=replace(settings.features, ids=names), sizes=replace(settings.sizes, min_readings=1)
-    )
-    return coded(train_like(other, changed, seed=seed).model, other, [c for of in columns.values() for c in of])
-
-
-def hash_of(text: str) -> int:
-    import zlib
-
-    return zlib.crc32(text.encode())
-
-
-def coded(model: TableModel, data: LikeData, free: list[str]) -> Made:
-    """Rows and layers in 8 bits; the ids of the columns `free` cost nothing."""
-    steps = (
-        Quantize("tables.*", granularity="per_column"),
-        Quantize("*.weight"),
-    )
-    adapter = adapter_for(model)
-    made = apply(
-        adapter.read(model), Recipe(steps, BITS), adapter.context(model, None, 0, lambda _: None), adapter, model
-    )
-    size = sum(made.parts.values()) - sum(made.parts.get(f"ids of {name}", 0) for name in free)
-    encoded = {part: made.model.features.encode(getattr(data, part)) for part in ("valid", "test")}
-    return {"bytes": size, **{part: predict(made.model, rows) for part, rows in encoded.items()}}
-
-
-class PepTable(Table):
-    """A table whose entries are thresholded where they are read (Liu et al. 2021, PEP): sign(v) relu(|v| - sigmoid(s))."""
-
-    def __init__(self, readings: torch.Tensor, settings: Any, start: float) -> None:
-        super().__init__(readings, settings)
-        # Named as a factor is, and so trained at its rate.
-        self.start = nn.ParameterDict({"factor": nn.Parameter(torch.full_like(self.factor, start))})
-        self.mask: torch.Tensor | None = None
-
-    def thresholded(self, values: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-        return values.sign() * F.relu(values.abs() - torch.sigmoid(start))
-
-    def forward(self, rows: torch.Tensor, offsets: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
-        rows = self.drop(rows)
-        factor = F.embedding(rows, self.factor, sparse=self.training)
-        bias = F.embedding(rows, self.bias, sparse=self.training)
-        if self.mask is None:
-            factor = self.thresholded(factor, F.embedding(rows, self.start["factor"], sparse=self.training))
-        else:
-            factor = factor * self.mask[rows]
-        penalty = factor.new_zeros(())
-        if self.training:
-            penalty = self.settings.bias_l2 * self._l2(rows, self.readings.index_select(0, rows), bias, self.bias)
-        if offsets is not None:
-            factor, bias = _pool(factor, offsets), _pool(bias, offsets)
-        return factor, bias, penalty
-
-
-def pep(task: LikeTask, start: float, seed: int) -> Made:
-    """PEP as published: thresholds by entry learned from scratch, then the mask retrained from the same start.
-
-    What is left is stored sparse in 8 bits, its ids hashed as ours. `start`: of the thresholds before the sigmoid.
-    """
-    data, settings = task.data, task.settings
-    # No penalty on the factors: the thresholds take its place. Every id has a row.
-    sizes = replace(settings.sizes, factor_l2=0.0, min_readings=1)
-    features, train = Features.fit(data.train, data.implicit, settings.features)
-    targets = soft_targets(data.train["rating"].to_numpy(), settings.features.liked, settings.soft)
-    valid = features.encode(data.valid)
-
-    def fresh() -> TableModel:
-        torch.manual_seed(seed)
-        model = MODELS[settings.model](features, sizes)
-        for name, table in list(model.tables.items()):
-            torch.manual_seed(seed)
-            made = PepTable(torch.from_numpy(features.readings[name]), sizes, start)
-            made.load_state_dict(table.state_dict(), strict=False)
-            model.tables[name] = made
-        return model
-
-    def trained(model: TableModel) -> None:
-        fit(model, train, targets, valid, data.labels["valid"], settings.training, seed=seed)
-
-    first, model = fresh(), fresh()
-    trained(first)
-    for name, table in first.tables.items():
-        with torch.no_grad():
-            model.tables[name].mask = (table.thresholded(table.factor, table.start["factor"]) != 0).float()
-            model.tables[name].start["factor"].requires_grad_(False)
-    trained(model)
-    return stored_sparse(model, features, data, task.settings, sizes)
-
-
-def stored_sparse(model: TableModel, features: Features, data: LikeData, settings: LikeSettings, sizes: Any) -> Made:
-    plain = MODELS[settings.model](features, sizes)
-    state = {name: value for name, value in model.state_dict().items() if ".start." not in name}
-    for name, table in model.tables.items():
-        state[f"tables.{name}.factor"] = (table.factor * table.mask).detach()
-    plain.load_state_dict(state)
-    adapter = adapter_for(plain)
-    snapshot = adapter.read(plain)
-    weights = snapshot.weights
-    for name in weights.match("tables.*.factor"):
-        weights = weights.replace(name, stored(weights[name].value, lambda array: Sparse.from_dense(array, 8)))
-    for name in (n for n in (*weights.match("tables.*.bias"), *weights.match("*.weight"))):
-        how = "per_column" if name.startswith("tables.") else "per_row"
-        weights = weights.replace(name, stored(weights[name].value, lambda a, how=how: Quantized.encode(a, 8, how)))
-    from recprune.runtime import Scorer
-
-    artifact = pack(snapshot.with_weights(weights), Recipe(fingerprint=BITS))
-    size = sum(array.nbytes for _, p in artifact.weights.items() for array in p.value.arrays().values())
-    size += sum(array.nbytes for v in artifact.vocabularies.values() for array in v.arrays().values())
-    return {"bytes": size, **{part: Scorer(artifact).score(getattr(data, part)) for part in ("valid", "test")}}

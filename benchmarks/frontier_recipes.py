@@ -11,6 +11,7 @@ from recprune.pruning.recipe import Recipe
 from recprune.pruning.space import Space
 
 TRIALS = 48  # of a search, a grid and choices at random alike
+BITS = 8  # of the hash of an id, for all alike
 KEEPS = (0.3, 0.1, 0.05, 0.03, 0.02, 0.01)
 Json = dict[str, Any]
 
@@ -109,7 +110,7 @@ def grid() -> Iterator[Recipe]:
             rows = {"drop_rows": {"target": "tables.*", "budget": {"uniform": keep}, "importance": "expected_loss"}}
             codes = [{"codebook": {"target": target, "bits": bits}} for target in ("tables.*.factor", "tables.*.bias")]
             layers = {"quantize": {"target": "*.weight", "bits": 8}}
-            yield Recipe.from_json({"fingerprint": 7, "steps": [rows, *codes, layers]})
+            yield Recipe.from_json({"fingerprint": BITS, "steps": [rows, *codes, layers]})
 
 
 def at_random(space: Space) -> Iterator[Recipe]:

@@ -11,7 +11,8 @@ from recprune.artifact import write
 from recprune.evaluation import estimate
 from recprune.pipeline.config import read_config
 from recprune.pipeline.run import Run
-from tests.pipeline.toy import write_log
+from recprune.weights import Quantized
+from tests.pipeline.toy import write_circle, write_log
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 CONFIG = """
@@ -26,15 +27,31 @@ tasks:
     ship: codes
     recipes: {{codes: {{steps: [{{codebook: {{target: "tables.*.factor", bits: 4}}}}]}}}}
 """
+CIRCLE = """
+name: toy
+data: log.yaml
+tasks:
+  next:
+    kind: next_item
+    model: sasrec
+    min_reads: 3
+    l2: 5
+    gate: ndcg@10:50%
+    ship: codes
+    recipes: {codes: {steps: [{quantize: {target: "*", bits: 8}}]}}
+"""
+FROM_SCRATCH = ["hashed ids, from scratch", "quotient and remainder, from scratch", "PEP, from scratch"]
 
 
 @pytest.fixture(scope="module")
 def peers():
+    """Two modules: the peers after training, and those from scratch."""
     sys.path.insert(0, str(BENCHMARKS))
     try:
         import frontier_peers
+        import frontier_scratch
 
-        yield frontier_peers
+        yield frontier_peers, frontier_scratch
     finally:
         sys.path.remove(str(BENCHMARKS))
 
@@ -61,7 +78,7 @@ def judged(task, predictions):
 @pytest.mark.parametrize("method", ["torch.nn.utils.prune", "torchao", "faiss PQ", "tensor train"])
 def test_peers_after_training_get_smaller_and_know_something(peers, trained, tmp_path, method):
     task, snapshot, _ = trained
-    made = [make for name, _, make in peers.after_training(task, snapshot) if name == method]
+    made = [make for name, _, make in peers[0].after_training(task, snapshot) if name == method]
     assert made
     try:
         mildest, hardest = made[0](), made[-1]()
@@ -72,12 +89,10 @@ def test_peers_after_training_get_smaller_and_know_something(peers, trained, tmp
     assert judged(task, task.judge("test").predict(mildest[0])) > 0.5
 
 
-@pytest.mark.parametrize(
-    "method", ["hashed ids, from scratch", "quotient and remainder, from scratch", "PEP, from scratch"]
-)
+@pytest.mark.parametrize("method", FROM_SCRATCH)
 def test_peers_from_scratch_learn(peers, trained, method):
     task, _, original = trained
-    made = [make for name, _, make in peers.from_scratch(task, 0) if name == method]
+    made = [make for name, _, make in peers[1].from_scratch(task, 0) if name == method]
     if task.config.statistics:
         assert not made
         return
@@ -85,3 +100,31 @@ def test_peers_from_scratch_learn(peers, trained, method):
     assert 0 < found["bytes"] < original
     assert np.isfinite(found["valid"]).all()
     assert judged(task, found["test"]) > 0.6
+
+
+@pytest.fixture(scope="module")
+def circle(tmp_path_factory):
+    """A task whose items follow one another."""
+    folder = tmp_path_factory.mktemp("circle")
+    write_circle(folder)
+    (folder / "toy.yaml").write_text(CIRCLE, encoding="utf-8")
+    return Run(read_config(folder / "toy.yaml"), folder / "runs", lambda name, line: None).task("next")
+
+
+@pytest.mark.parametrize("method", FROM_SCRATCH)
+def test_peers_from_scratch_learn_what_comes_next(peers, circle, method):
+    made = {setting: make for name, setting, make in peers[1].from_scratch(circle, 0) if name == method}
+    found = next(iter(made.values()))()
+    truth = circle.judge("test").truth
+    # Chance gives .16: the discounts of ten places add up to 4.5, over 28 items that one has not taken.
+    assert estimate(truth, found["test"], ("ndcg@10",), resamples=100)["ndcg@10"].value > 0.3
+
+
+def test_the_rows_that_items_share_are_counted_and_nothing_else_of_them(peers, circle):
+    model = peers[1].fresh(circle, 8)
+    items = model.items.detach()
+    few, many = (
+        peers[1].answers(circle, model, Quantized.encode(items.numpy()[:rows], 8), items)["bytes"] for rows in (10, 30)
+    )
+    # Twenty rows of eight codes and a scale of two bytes; numbers in the header may take a digit more.
+    assert 200 <= many - few <= 208

@@ -10,7 +10,7 @@ from recprune.pipeline.config import NEXT_ITEM_MODELS, read_config
 from recprune.pipeline.next_item import _speed
 from recprune.pipeline.rankers import RANKERS
 from recprune.pipeline.run import Run
-from tests.pipeline.toy import write_log
+from tests.pipeline.toy import write_circle, write_log
 
 CONFIG = """
 name: steps
@@ -36,18 +36,10 @@ tasks:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Users who walk round a circle of 40 items, one or three at a time: the last two tell the next."""
+    """Users who walk round a circle; the same without times."""
     folder = tmp_path_factory.mktemp("steps")
-    rng = np.random.default_rng(0)
-    rows = []
-    for user in range(200):
-        start, stride = rng.integers(40), 1 if user % 2 else 3
-        rows += [(f"u{user}", f"i{(start + stride * at) % 40:02}", 5, 1000 + at) for at in range(12)]
-    rng.shuffle(rows)
-    pl.DataFrame(rows, schema=["user", "item", "stars", "at"], orient="row").write_csv(folder / "log.csv")
-    text = "name: circle\nfile: log.csv\nuser: user\nitem: item\nrating: stars\n"
-    (folder / "log.yaml").write_text(text + "time: at\n", encoding="utf-8")
-    (folder / "timeless.yaml").write_text(text, encoding="utf-8")
+    text = write_circle(folder).read_text(encoding="utf-8")
+    (folder / "timeless.yaml").write_text(text.replace("time: at\n", ""), encoding="utf-8")
     return folder
 
 

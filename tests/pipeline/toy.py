@@ -1,9 +1,9 @@
-"""A small log of readers and books with taste, for tests of the whole pipeline."""
+"""Small logs, for tests of the whole pipeline: readers and books with taste, and items that follow one another."""
 
 import numpy as np
 import polars as pl
 
-__all__ = ["write_log"]
+__all__ = ["write_circle", "write_log"]
 
 
 def write_log(folder, users=120, items=60, seed=0):
@@ -30,5 +30,20 @@ def write_log(folder, users=120, items=60, seed=0):
         "name: toy\nfile: log.csv\nuser: reader\nitem: book\nrating: stars\n"
         "user_attributes: [country, age]\nitem_attributes: [author]\nnumbers: [age]\n",
         encoding="utf-8",
+    )
+    return folder / "log.yaml"
+
+
+def write_circle(folder):
+    """Users who walk round a circle of 40 items, one or three at a time: the last two tell the next."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for user in range(200):
+        start, stride = rng.integers(40), 1 if user % 2 else 3
+        rows += [(f"u{user}", f"i{(start + stride * at) % 40:02}", 5, 1000 + at) for at in range(12)]
+    rng.shuffle(rows)
+    pl.DataFrame(rows, schema=["user", "item", "stars", "at"], orient="row").write_csv(folder / "log.csv")
+    (folder / "log.yaml").write_text(
+        "name: circle\nfile: log.csv\nuser: user\nitem: item\nrating: stars\ntime: at\n", encoding="utf-8"
     )
     return folder / "log.yaml"
