@@ -31,7 +31,7 @@ from frontier_recipes import BITS, TRIALS, alone_items, alone_like, alone_towers
 from recprune.adapters import adapter_for
 from recprune.artifact import Artifact, read, write
 from recprune.context import Context
-from recprune.evaluation import differences, estimate
+from recprune.evaluation import ListTruth, RowTruth, auc, differences, estimate
 from recprune.pipeline.config import read_config
 from recprune.pipeline.like import LikeTask
 from recprune.pipeline.run import Run, machine, versions
@@ -232,11 +232,7 @@ def judged(task: str, kinds: Sequence[str]) -> Json:
     judges, whole = benches[0].judges, int(np.mean([bench.original_bytes for bench in benches]))
     value = {
         key: [
-            {
-                part: estimate(judges[part].truth, found[part], (metric,), resamples=100)[metric].value
-                for part in ("valid", "test")
-                if part in found
-            }
+            {part: value_of(judges[part].truth, found[part], metric) for part in ("valid", "test") if part in found}
             for found in seeds.values()
         ]
         for key, seeds in made.items()
@@ -278,6 +274,13 @@ def judged(task: str, kinds: Sequence[str]) -> Json:
         "seeds": list(SEEDS[task]),
         "rows": rows,
     }
+
+
+def value_of(truth: RowTruth | ListTruth, found: Any, metric: str) -> float:
+    """A metric without its interval, for choosing among many."""
+    if isinstance(truth, RowTruth) and metric == "auc":
+        return auc(truth.labels, found)
+    return estimate(truth, found, (metric,), resamples=100)[metric].value
 
 
 def _made(row: Json, kinds: Sequence[str]) -> bool:

@@ -56,9 +56,9 @@ def from_scratch(task: Any, seed: int) -> Iterator[tuple[str, str, Callable[[], 
             yield PEP, f"{strength:g}", partial(pep, task, strength, seed)
     elif isinstance(task, NextItemTask) and isinstance(task.ranker, NeuralRanker):
         # At the original's width the layers alone take more than a tenth of it. Shares that fill what is left.
-        for width, share in ((48, 0.1), (32, 0.5), (24, 0.8)):
-            yield HASHED, f"{share:g}, {width} wide", partial(shared_items, task, width, share, False)
-            yield COMPOSED, f"{share:g}, {width} wide", partial(shared_items, task, width, share, True)
+        for width, shares, halves in ((48, 0.1, 0.1), (32, 0.5, 0.9), (24, 0.8, 0.9)):
+            yield HASHED, f"{shares:g}, {width} wide", partial(shared_items, task, width, shares, False)
+            yield COMPOSED, f"{halves:g}, {width} wide", partial(shared_items, task, width, halves, True)
         for width, strength in ((32, -5.0), (24, -5.0), (24, -6.0)):
             yield PEP, f"{strength:g}, {width} wide", partial(pep_items, task, width, strength)
 
