@@ -18,6 +18,7 @@ from recprune.files import read_sealed, write_arrays, write_sealed
 from recprune.pipeline.cache import Stage, digest
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.run import Run
+from recprune.pipeline.shared import groups_of
 from recprune.pipeline.subjects import SIDES, Subject, Units, manifests, shadow, subject_of
 from recprune.privacy import ATTACKS, infer, leakage, likelihood_ratio, play
 from recprune.privacy.attacks import absence
@@ -214,7 +215,7 @@ def _notes(task: Any) -> list[str]:
 
 
 def _attributes(task: Any, shipped: dict[str, Artifact]) -> dict[str, Any]:
-    """Country and age group guessed from the rows of the users, where a model has such."""
+    """Age group, country and other attributes of few values guessed from the rows of the users, where a model has such."""
     log = task.load()
     tables = {side: a.weights.tables("user") if "user" in a.vocabularies else [] for side, a in shipped.items()}
     if not tables["original"]:
@@ -223,9 +224,8 @@ def _attributes(task: Any, shipped: dict[str, Artifact]) -> dict[str, Any]:
     ids = known["user"].cast(pl.String).to_numpy().astype(object)
     has = shipped["original"].vocabularies["user"].lookup(ids) < len(shipped["original"].vocabularies["user"])
     found = {}
-    for name in ("age", "country"):
-        if name not in known.columns:
-            continue
+    ages = [name for name in ("age",) if name in known.columns and known.schema[name].is_numeric()]
+    for name in (*ages, *groups_of(known)):
         labels = _groups(name, known[name])
         rows = np.flatnonzero(has & (labels != ""))
         rows = np.random.default_rng(0).permutation(rows)[:_GUESSED]
@@ -238,7 +238,7 @@ def _attributes(task: Any, shipped: dict[str, Artifact]) -> dict[str, Any]:
 
 def _groups(name: str, values: pl.Series) -> Array:
     """Age groups, or the ten largest groups; "" where unknown or smaller."""
-    if name == "age":
+    if values.dtype.is_numeric():
         labels = np.full(len(values), "", dtype=object)
         for part in by_age(values.cast(pl.Float64).fill_null(np.nan).to_numpy()):
             if part.name != "age:unknown":

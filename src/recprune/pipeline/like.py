@@ -26,7 +26,7 @@ from recprune.evaluation import (
 from recprune.files import write_arrays, write_bytes
 from recprune.judge import RowJudge
 from recprune.pipeline.config import LikeConfig
-from recprune.pipeline.shared import REPAIRED, Say, Stored, judge_all, nouns, plan_recipes, try_recipes
+from recprune.pipeline.shared import REPAIRED, Say, Stored, groups_of, judge_all, nouns, plan_recipes, try_recipes
 from recprune.pipeline.timing import side_by_side
 from recprune.pruning.analyze import analyze
 from recprune.pruning.compress import pack
@@ -222,7 +222,7 @@ class LikeTask:
         return found
 
     def slices(self) -> list[Any]:
-        """Items by training count, users by activity, readers by country and age group."""
+        """Items by training count, users by activity, country and what else tells them apart, and age group."""
         train, test = self.data.train, self.data.test
         parts = []
         for key, make, noun in zip(
@@ -232,9 +232,9 @@ class LikeTask:
             rows = test.join(counts.with_row_index("row"), on=key, how="left", maintain_order="left")["row"]
             found = rows.fill_null(len(counts)).to_numpy().astype(np.int64)
             parts += make(counts["n"].to_numpy(), found, name=f"{noun}s")
-        if "country" in test.columns:
-            parts += by_group("country", test["country"].to_list(), top=4)
-        if "age" in test.columns:
+        for name in groups_of(self.load().users):
+            parts += by_group(name, test[name].to_list(), top=4)
+        if "age" in test.columns and test.schema["age"].is_numeric():
             parts += by_age(test["age"].cast(pl.Float64).fill_null(np.nan).to_numpy())
         return parts
 

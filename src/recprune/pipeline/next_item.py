@@ -28,7 +28,7 @@ from recprune.files import write_arrays
 from recprune.judge import ListJudge
 from recprune.pipeline.config import NextItemConfig
 from recprune.pipeline.rankers import CHECKPOINT, VALID, Ranker, ranker_for
-from recprune.pipeline.shared import REPAIRED, Say, Stored, judge_all, nouns, plan_recipes, try_recipes
+from recprune.pipeline.shared import REPAIRED, Say, Stored, groups_of, judge_all, nouns, plan_recipes, try_recipes
 from recprune.pipeline.timing import side_by_side
 from recprune.pruning.compress import pack
 from recprune.pruning.recipe import Recipe
@@ -213,16 +213,16 @@ class NextItemTask:
         ]
 
     def slices(self) -> list[Any]:
-        """Items by training count; readers by activity and country."""
+        """Items by training count; users by activity, country and what else tells them apart."""
         users, _ = self._judged("test")
         counts = np.diff(self.data.user_items.indptr)[users]
         log = self.load()
         item, user = nouns(log.name)
         parts = [*by_popularity(self.data.counts, name=f"{item}s"), *by_activity(counts, name=f"{user}s")]
-        if "country" in log.users.columns:
-            asked = pl.DataFrame({"user": self.data.users[users]})
-            values = asked.join(log.users, on="user", how="left", maintain_order="left")["country"]
-            parts += by_group("country", values.to_list(), top=4, axis="users")
+        asked = pl.DataFrame({"user": self.data.users[users]}, schema={"user": log.users.schema["user"]})
+        known = asked.join(log.users, on="user", how="left", maintain_order="left")
+        for name in groups_of(log.users):
+            parts += by_group(name, known[name].to_list(), top=4, axis="users")
         return parts
 
     def readers(self, original: Array, compressed: Array, count: int = 10, best: int = 5) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from recprune.adapters import adapter_for
 from recprune.artifact import Artifact, read
@@ -22,7 +23,7 @@ from recprune.pruning.compress import apply
 from recprune.pruning.step import Step
 from recprune.weights import Weights
 
-__all__ = ["REPAIRED", "Say", "Stored", "judge_all", "nouns", "plan_recipes", "try_recipes"]
+__all__ = ["REPAIRED", "Say", "Stored", "groups_of", "judge_all", "nouns", "plan_recipes", "try_recipes"]
 
 REPAIRED = "one epoch more without forgotten users"
 """How a model that learns by gradients was repaired."""
@@ -31,11 +32,18 @@ Stored = tuple[dict[str, Any], list[str]]
 """What a stage gives: its result as JSON, and the names of the files it wrote."""
 
 Array = npt.NDArray[Any]
+_FEW = 25  # values of an attribute that slices are made by
 
 
 def nouns(log_name: str) -> tuple[str, str]:
     """What items and users are called in slices and notes."""
     return ("book", "reader") if log_name == "book-crossing" else ("item", "user")
+
+
+def groups_of(users: pl.DataFrame) -> list[str]:
+    """Attributes by which users are told apart in slices: `country`, and every text of few values."""
+    texts = [name for name in users.columns if name != "user" and users.schema[name] == pl.String]
+    return [name for name in texts if name == "country" or users[name].n_unique() <= _FEW]
 
 
 def try_recipes(

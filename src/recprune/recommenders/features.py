@@ -24,7 +24,7 @@ SEPARATOR = " x "
 class FeatureSettings:
     """Which columns are read, and how.
 
-    - `ids`: columns with a table by id. Unknown values are the id "".
+    - `ids`: columns with a table by id. Unknown values are the id "". `features_for` fits the columns to those of a log.
     - `buckets`: numeric columns and their edges: value v reads row `searchsorted(edges, v, side="right")`, a missing one
       row `len(edges) + 1`.
     - `words`: the column of texts whose words are pooled; None for no words.

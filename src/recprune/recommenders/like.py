@@ -36,6 +36,7 @@ __all__ = [
     "train_like",
 ]
 
+_NO_ATTRIBUTES = ("user", "item", "rating", "time")
 _GENTLE = 0.1  # of the rates of training, in a repair
 MODELS: dict[str, type[Dcn] | type[DeepFm]] = {"dcn": Dcn, "deepfm": DeepFm}
 """The models by name."""
@@ -140,18 +141,45 @@ def like_data(log: Log, *, liked: float = 8.0, seed: int = 0) -> LikeData:
 
 
 def features_for(settings: FeatureSettings, rows: pl.DataFrame, liked: float) -> FeatureSettings:
-    """Leave out what a log has no columns for: a log of users and items alone keeps their ids and statistics."""
+    """Fit settings to the columns of a log, so that every attribute it has is read, and none that it lacks.
+
+    `rows`: of training. An attribute that the settings do not know is an id column where it is text, and a number is cut at
+    its tenths; where there are statistics it has the one that every attribute has, how much is liked.
+
+    Raises RecpruneError for rows without a user or an item, and for a name that no table can have.
+    """
     have = set(rows.columns)
     if missing := [name for name in ("user", "item") if name not in have]:
         raise RecpruneError(f"no column {missing[0]!r}; columns are: {', '.join(rows.columns)}")
+    numbers = {name for name in have if rows.schema[name].is_numeric()}
+    ids = [name for name in settings.ids if name in have]
+    buckets = [(name, edges) for name, edges in settings.buckets if name in numbers]
+    words = settings.words if settings.words in have else None
+    others = [name for name in rows.columns if name not in {*_NO_ATTRIBUTES, *ids, *dict(buckets), words}]
+    for name in others:
+        if name == "training" or any(sign in name for sign in (".", "+", "*", SEPARATOR)):
+            raise RecpruneError(
+                f"attribute {name!r} cannot be read: a name must have no '.', '+', '*' or {SEPARATOR!r}, nor be 'training'; "
+                "rename the column"
+            )
+        if name in numbers:
+            buckets.append((name, _tenths(rows[name])))
+        else:
+            ids.append(name)
+    statistics = [entry for entry in settings.statistics if set(entry[0].split(SEPARATOR)) <= have]
+    stated = {key for key, _ in statistics}
+    if settings.statistics:
+        statistics += [(name, ("like",)) for name in others if name not in stated]
     return replace(
-        settings,
-        ids=tuple(name for name in settings.ids if name in have),
-        buckets=tuple(bucket for bucket in settings.buckets if bucket[0] in have),
-        words=settings.words if settings.words in have else None,
-        statistics=tuple(entry for entry in settings.statistics if set(entry[0].split(SEPARATOR)) <= have),
-        liked=liked,
+        settings, ids=tuple(ids), buckets=tuple(buckets), words=words, statistics=tuple(statistics), liked=liked
     )
+
+
+def _tenths(values: pl.Series) -> tuple[float, ...]:
+    """Edges that cut numbers into ten parts of as many rows, fewer where many are alike."""
+    known = values.cast(pl.Float64).drop_nulls().drop_nans()
+    found = np.unique(np.quantile(known, np.arange(1, 10) / 10)) if len(known) else np.zeros(0)
+    return tuple(found.tolist())
 
 
 def soft_targets(ratings: Any, liked: float, share: float) -> npt.NDArray[np.float32]:
@@ -249,4 +277,6 @@ def _trained(
         progress=progress,
         checkpoint=checkpoint,
     )
-    return Trained(model, features, train, history, spent | {"not_covered": list(_NOT_COVERED)})
+    own = {name for name, _ in settings.features.buckets} - dict(_BUCKETS).keys()
+    tenths = [f"numbers: the tenths that {', '.join(sorted(own))} are cut at"] if own else []
+    return Trained(model, features, train, history, spent | {"not_covered": [*_NOT_COVERED, *tenths]})

@@ -118,10 +118,11 @@ class TableModel(nn.Module):
         self.features = features
         self.words = features.settings.words
         read = {name: torch.from_numpy(counts) for name, counts in features.readings.items()}
-        self.tables = nn.ModuleDict({name: Table(n, settings) for name, n in read.items()} if settings.width else {})
+        self.tables = nn.ModuleDict()
         self.statistics = nn.Module()
-        for key, table in features.tables.items():
-            self.statistics.register_buffer(key, torch.from_numpy(table))
+        # Past the checks of torch: an attribute of items may be called as a method of modules is, such as `type`.
+        self.tables._modules |= {name: Table(n, settings) for name, n in read.items()} if settings.width else {}
+        self.statistics._buffers |= {key: torch.from_numpy(table) for key, table in features.tables.items()}
         self._penalty: Tensor | None = None
 
     @property
