@@ -38,7 +38,7 @@ KINDS: dict[str, Kind] = {
     "lookup": Kind(None, 0, ("vocabulary",)),  # ids of one column, or of two as a pair -> rows
     "bucket": Kind(1, 0, ("edges",)),  # numbers -> 0..len(edges); missing -> len(edges) + 1
     "words": Kind(1, 0, ("vocabulary",)),  # texts -> bags of rows
-    "history": Kind(1, 0, ("vocabulary",)),  # lists of ids -> bags of rows; unknown ids are left out
+    "history": Kind(1, 0, ("vocabulary",)),  # lists of ids -> bags of rows, each once; unknown ids are left out
     # From rows to vectors
     "take": Kind(1, 1),  # rows of a table
     "pool": Kind(1, 1, ("mode",)),  # sum or mean of the rows of each bag

@@ -157,8 +157,12 @@ def test_a_log_without_times_is_no_sequence(folder):
         ("model: sasrec", "model: ease", "trained_small is for models with a width"),
         ("model: sasrec", "model: item_knn", "that of item_knn is the catalogue"),
         ("width: 16", "neighbours: 0", "neighbours must be 1 or more, got 0"),
-        ("width: 16", "width: 0", "widths must be 1 or more"),
-        ("[4]", "[four]", "invalid literal"),
+        ("width: 16", "width: 0", "a width is 1 to 65,536, got 0"),
+        ("min_reads: 3", "min_reads: -1", "min_reads must be 1 or more, got -1"),
+        ("width: 16", "als_l2: -10", "als_l2 must be above 0, got -10"),
+        ("width: 16", "tail: -3", "tail must be from 0 to 1, got -3"),
+        ("width: 16", "hold_out: 1", "hold_out is a fraction between 0 and 1, got 1"),
+        ("[4]", "[four]", r"trained_small is a list of widths, such as \[16, 8\], got \['four'\]"),
     ],
 )
 def test_a_wrong_model_is_named_before_any_work(folder, old, new, message):

@@ -11,7 +11,7 @@ from recprune.data import Log
 from recprune.errors import RecpruneError
 from recprune.recommenders.deepfm import DeepFm
 from recprune.recommenders.features import Features, FeatureSettings
-from recprune.recommenders.like import LIKE, LIKE_IDS, like_data, soft_targets, train_like
+from recprune.recommenders.like import LIKE, LIKE_IDS, features_for, like_data, soft_targets, train_like
 from recprune.recommenders.tables import ModelSettings, Table
 from recprune.recommenders.training import RowAdam, Training, auc, fit, predict, tensors
 
@@ -294,3 +294,47 @@ def test_errors_name_the_input(make, message):
 def test_a_missing_column_is_named(data):
     with pytest.raises(RecpruneError, match="no column 'author'"):
         Features.fit(data.train.drop("author"), data.implicit, LIKE.features)
+
+
+def own_log(**renamed: str) -> Log:
+    """The toy log with attributes called otherwise."""
+    log = toy_log()
+    of = {table: {a: b for a, b in renamed.items() if a in getattr(log, table).columns} for table in ("users", "items")}
+    return Log("own", log.interactions, log.users.rename(of["users"]), log.items.rename(of["items"]))
+
+
+def test_every_attribute_of_a_log_is_read_whatever_it_is_called():
+    # `type`, `items` and `keys` are methods of torch's modules too.
+    log = own_log(author="type", country="items", city="keys", age="income", publisher="publisher")
+    data = like_data(log)
+    found = features_for(LIKE.features, data.train, 8.0)
+    assert set(found.columns) == {*log.users.columns, *log.items.columns}
+    assert set(dict(found.buckets)) == {"year", "income"}
+    stated = dict(found.statistics)
+    assert {name: stated[name] for name in ("type", "items", "income")} == dict.fromkeys(
+        ("type", "items", "income"), ("like",)
+    )
+    assert "user x publisher" in stated
+    settings = dataclasses.replace(LIKE, features=found, training=Training(epochs=1))
+    model = train_like(data, settings).model
+    assert {"type", "items", "keys", "income"} <= set(model.tables)
+    assert np.isfinite(predict(model, model.features.encode(data.test))).all()
+
+
+def test_numbers_are_cut_at_their_tenths():
+    rows = pl.DataFrame({"user": ["u"] * 101, "item": ["i"] * 101, "price": range(101), "alike": [7.0] * 101})
+    rows = rows.with_columns(none=pl.lit(None, pl.Float64))
+    found = dict(features_for(FeatureSettings(), rows, 8.0).buckets)
+    assert found == {"price": tuple(map(float, range(10, 100, 10))), "alike": (7.0,), "none": ()}
+
+
+def test_a_year_that_is_text_is_an_id():
+    found = features_for(LIKE.features, like_data(toy_log()).train.cast({"year": pl.String}), 8.0)
+    assert "year" in found.ids
+    assert "year" not in dict(found.buckets)
+
+
+@pytest.mark.parametrize("name", ["price.eur", "a x b", "a+b", "a*", "training"])
+def test_a_name_that_no_table_can_have_is_refused(name):
+    with pytest.raises(RecpruneError, match="cannot be read: a name must have no"):
+        features_for(LIKE.features, like_data(own_log(author=name)).train, 8.0)

@@ -108,6 +108,12 @@ def test_history_leaves_unknown_ids_out():
     assert found.offsets.tolist() == [0, 2, 2, 2, 2, 3, 4]
 
 
+def test_an_item_that_comes_again_counts_once_at_its_first_place():
+    found = run("history", [["c", "a", "c", "x", "a", "b"], ["c"], ["a", "a"]])
+    assert found.rows.tolist() == [2, 0, 1, 2, 0]
+    assert found.offsets.tolist() == [0, 3, 4, 5]
+
+
 @pytest.mark.parametrize("bad", ["abc", 5, 1.5])
 def test_a_history_that_is_no_list_is_refused(bad):
     with pytest.raises(RecpruneError, match="list of ids"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -16,6 +17,7 @@ from recprune.pruning.recipe import Recipe
 
 T = TypeVar("T")
 NEXT_ITEM_MODELS = ("ease", "sansa", "item_knn", "als", "two_tower", "sasrec", "titles")
+_WIDEST = 1 << 16  # columns of a table: more is a slip of the keyboard
 LIKE_MODELS, LIKE_TREES = ("dcn", "deepfm"), ("lightgbm", "forest")
 
 __all__ = ["LikeConfig", "NextItemConfig", "RunConfig", "TaskConfig", "read_config"]
@@ -82,6 +84,13 @@ class LikeConfig(TaskConfig):
             raise RecpruneError(f"{self.model} reads statistics only; statistics: false leaves it nothing")
         if self.model in LIKE_TREES and self.trained_small:
             raise RecpruneError(f"trained_small is for models with a width; {self.model} has none")
+        for width, least in ((self.width, self.min_readings), *self.trained_small):
+            if not 0 <= width <= _WIDEST or least < 1:
+                raise RecpruneError(
+                    f"a width is 0 to {_WIDEST:,}, and ids are read 1 time or more, got {width} and {least}"
+                )
+            if not width and not self.statistics:
+                raise RecpruneError("width 0 leaves a model without statistics nothing to read")
 
 
 @dataclass(frozen=True)
@@ -115,10 +124,19 @@ class NextItemConfig(TaskConfig):
         super().__post_init__()
         if self.model not in NEXT_ITEM_MODELS:
             raise unknown("model", self.model, NEXT_ITEM_MODELS)
-        if min((self.width, *self.trained_small)) < 1:
-            raise RecpruneError(f"widths must be 1 or more, got {self.width} and {self.trained_small}")
-        if self.neighbours < 1:
-            raise RecpruneError(f"neighbours must be 1 or more, got {self.neighbours}")
+        for width in (self.width, *self.trained_small):
+            if not 1 <= width <= _WIDEST:
+                raise RecpruneError(f"a width is 1 to {_WIDEST:,}, got {width}")
+        for name in ("neighbours", "min_reads"):
+            if getattr(self, name) < 1:
+                raise RecpruneError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        for name in ("l2", "alpha", "als_l2"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise RecpruneError(f"{name} must be above 0, got {getattr(self, name)}")
+        if not 0 < self.hold_out < 1:
+            raise RecpruneError(f"hold_out is a fraction between 0 and 1, got {self.hold_out}")
+        if not 0 <= self.tail <= 1:
+            raise RecpruneError(f"tail must be from 0 to 1, got {self.tail}")
         if self.trained_small and self.model in ("ease", "sansa", "item_knn", "titles"):
             raise RecpruneError(f"trained_small is for models with a width; that of {self.model} is the catalogue")
 
@@ -183,9 +201,7 @@ def _task(given: Any, where: str) -> TaskConfig:
     try:
         values["recipes"] = {_name(name, where): Recipe.from_json(recipe) for name, recipe in recipes.items()}
         if "trained_small" in values:
-            given = values["trained_small"]
-            small = [(int(a), int(b)) for a, b in given] if kind == "like" else [int(width) for width in given]
-            values["trained_small"] = tuple(small)
+            values["trained_small"] = _small(values["trained_small"], 2 if kind == "like" else 1)
         if kind == "like" and values.get("private") is not None:
             values["private"] = _build(Private, _mapping(values["private"], f"{where}: private"), f"{where}: private")
         return _build(_KINDS[kind], values, where)
@@ -193,6 +209,16 @@ def _task(given: Any, where: str) -> TaskConfig:
         raise error if where in str(error) else RecpruneError(f"{where}: {error}") from error
     except (TypeError, ValueError, OverflowError) as error:
         raise RecpruneError(f"{where}: {error}") from error
+
+
+def _small(given: Any, numbers: int) -> tuple[Any, ...]:
+    """Widths, or pairs of a width and the least readings."""
+    listed = given if isinstance(given, list | tuple) else [None]
+    pairs: list[Any] = [entry if numbers == 2 else [entry] for entry in listed]
+    if not all(isinstance(p, list | tuple) and len(p) == numbers and all(type(n) is int for n in p) for p in pairs):
+        what = "[width, min_readings], such as [[4, 3]]" if numbers == 2 else "widths, such as [16, 8]"
+        raise RecpruneError(f"trained_small is a list of {what}, got {given!r}")
+    return tuple(tuple(pair) if numbers == 2 else pair[0] for pair in pairs)
 
 
 def _mapping(given: Any, where: str) -> dict[str, Any]:

@@ -58,6 +58,20 @@ class Bags:
         counts = np.concatenate([[0], np.cumsum(keep)])
         return Bags(self.rows[keep], counts[self.offsets], None if self.values is None else self.values[keep])
 
+    def distinct(self) -> Bags:
+        """Each row once a bag, at its first place."""
+        bag = self.bag()
+        order = np.lexsort((self.rows, bag))  # stable: of equal rows the first comes first
+        rows, bags = self.rows[order], bag[order]
+        again = np.zeros(len(rows), dtype=bool)
+        again[1:] = (rows[1:] == rows[:-1]) & (bags[1:] == bags[:-1])
+        if not again.any():
+            return self
+        keep = np.ones(len(rows), dtype=bool)
+        keep[order[again]] = False
+        counts = np.concatenate([[0], np.cumsum(keep)])
+        return Bags(self.rows[keep], counts[self.offsets], None if self.values is None else self.values[keep])
+
     def split(self) -> list[npt.NDArray[np.int64]]:
         """The rows of each bag."""
         return [self.rows[start:stop] for start, stop in pairwise(self.offsets.tolist())]

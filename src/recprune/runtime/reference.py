@@ -85,7 +85,7 @@ def _history(op: Op, inputs: list[Any], weights: Weights, vocabularies: Mapping[
     for given in lists:
         if isinstance(given, str) or not hasattr(given, "__len__"):
             raise RecpruneError(f"a history in {op.inputs[0]!r} must be a list of ids, got {given!r}")
-    return Bags.of(lists, vocabulary).without(len(vocabulary))
+    return Bags.of(lists, vocabulary).without(len(vocabulary)).distinct()
 
 
 def _take(op: Op, inputs: list[Any], weights: Weights, _: Any) -> Array:

@@ -101,8 +101,9 @@ class Scorer:
         candidates: Iterable[Any] | None = None,
         exclude_history: bool = True,
     ) -> Recommendations:
-        """The k best items for each history (a list of item ids), the history itself left out.
+        """The k best items for each history (a list of item ids, the latest last), the history itself left out.
 
+        An item that comes again counts once, at its first place, as in training. The order matters to models of sequences.
         With `candidates` only those are ranked. A history without a known item is answered by popularity, and marked.
         Raises RecpruneError for a model that scores pairs, and for histories that are no lists of ids.
         """
