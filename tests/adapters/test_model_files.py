@@ -11,6 +11,7 @@ import joblib
 import lightgbm
 import numpy as np
 import pytest
+import torch
 import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -145,6 +146,16 @@ def test_what_is_no_model_is_refused(tmp_path):
     refused(tmp_path / "c.npz", "no item-item model")
     np.savez(tmp_path / "d.npz", item_factors=np.full((2, 2), np.nan))
     refused(tmp_path / "d.npz", "NaN")
+    np.savez(tmp_path / "f.npz", item_factors=np.ones((2, 2)), user_factors=np.ones((5, 3)))
+    refused(tmp_path / "f.npz", r"user_factors are \(5, 3\), item_factors \(2, 2\)")
+    np.savez(tmp_path / "g.npz", item_factors=np.ones((0, 2)))
+    refused(tmp_path / "g.npz", r"a matrix, items x width, got shape \(0, 2\)")
+    np.savez(tmp_path / "h.npz", item_factors=np.ones((2, 2)), alpha=[1.0, 2.0], l2=[1.0, 2.0])
+    refused(tmp_path / "h.npz", "h.npz: ")
+    np.savez(tmp_path / "i.npz", item_weights=np.ones((0, 0)))
+    refused(tmp_path / "i.npz", "no item-item model")
+    torch.save({"a": torch.ones(2)}, tmp_path / "j.pt")
+    refused(tmp_path / "j.pt", "j.pt is a file of torch.save")
     np.savez(tmp_path / "e.npz", data=[1.0], indices=[7], indptr=[0, 1, 1], shape=[2, 2])
     refused(tmp_path / "e.npz", "e.npz: ")
 

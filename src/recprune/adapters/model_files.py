@@ -114,6 +114,11 @@ def _zipped(content: bytes, path: Path) -> Any:
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
         raise RecpruneError(f"{path} is damaged: {error}") from error
     require(2 * sum(members.values()), f"reading {path}", "a smaller model, or a larger machine, is needed")
+    if any(name.endswith("/data.pkl") for name in members):
+        raise RecpruneError(
+            f"{path} is a file of torch.save, which holds no model without its class; load it in Python and give the module "
+            "to recprune.compress"
+        )
     return _skops(content, path) if "schema.json" in members else _arrays(content, path)
 
 
@@ -183,11 +188,16 @@ def _factors(arrays: dict[str, npt.NDArray[Any]], path: Path) -> Any:
     from recprune.recommenders.factors import FactorModel, Fold
 
     factors = arrays["item_factors"]
-    if "alpha" in arrays and "l2" in arrays:
-        fold = Fold.confidence(float(arrays["alpha"]), float(arrays["l2"]))
-    else:
-        fold = Fold()
+    users = arrays.get("user_factors", factors)
     try:
+        if users.shape[1:] != factors.shape[1:]:
+            raise RecpruneError(
+                f"user_factors are {users.shape}, item_factors {factors.shape}: the widths are to be one"
+            )
+        if "alpha" in arrays and "l2" in arrays:
+            fold = Fold.confidence(float(arrays["alpha"]), float(arrays["l2"]))
+        else:
+            fold = Fold()
         return FactorModel.of(
             factors, _ids(arrays, len(factors)), fold, shares=arrays.get("shares"), bias=arrays.get("bias")
         )

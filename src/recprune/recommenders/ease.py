@@ -99,7 +99,7 @@ class ItemItem:
         """
         items = matrix.shape[0] if len(matrix.shape) == 2 else -1
         names, added = np.asarray(ids), np.zeros(len(np.asarray(ids)), np.float32) if shares is None else shares
-        if matrix.shape != (items, items) or names.shape != (items,) or np.shape(added) != (items,):
+        if not items or matrix.shape != (items, items) or names.shape != (items,) or np.shape(added) != (items,):
             raise RecpruneError(
                 f"a matrix of {matrix.shape}, {names.shape} ids and {np.shape(added)} shares are no item-item model"
             )

@@ -95,7 +95,7 @@ class FactorModel:
         Raises RecpruneError where they do not fit together, or hold NaN or infinity.
         """
         factors, names = np.asarray(item_factors, dtype=np.float32), np.asarray(ids)
-        if factors.ndim != 2 or not factors.shape[1]:
+        if factors.ndim != 2 or not factors.size:
             raise RecpruneError(f"item factors are a matrix, items x width, got shape {factors.shape}")
         given = {"ids": names, "shares": np.zeros(len(factors)) if shares is None else np.asarray(shares)}
         given |= {} if bias is None else {"bias": np.asarray(bias)}
