@@ -131,6 +131,29 @@ def test_names_with_brackets_are_names(type_, tmp_path):
     assert type_("verify", lists, "--key", "br[/x]/[b].jwks")[1].startswith(f"verified: {lists}, by key")
 
 
+def test_how_long_lists_hold_has_a_bound(type_, tmp_path):
+    type_("keygen", "serving", "--for", "answers")
+    (tmp_path / "users.csv").write_text("user,item\nv,d\n", encoding="utf-8")
+    asked = ("recommend", "ranker", "--users", "users.csv", "--out", "recs.csv", "--sign", "serving", "--days")
+    for days in ("99999999999999", "36501", "0"):
+        code, said = type_(*asked, days)
+        assert (code, len(said.splitlines())) == (2, 1)
+        assert "--days must be from 1 to 36500, got " + days in said
+        assert not (tmp_path / "recs.csv").exists()
+    assert type_(*asked, "36500")[0] == 0
+    assert type_("verify", "recs.csv", "--key", "serving.jwks")[0] == 0
+
+
+def test_a_time_beyond_all_dates_is_a_number(type_, tmp_path, monkeypatch):
+    type_("keygen", "serving", "--for", "answers")
+    monkeypatch.setattr("recprune.trust.answers.LONGEST_DAYS", 10**15)  # as another's program may sign
+    signer = AnswerSigner(tmp_path / "serving", "a" * 64, 10**15)
+    (tmp_path / "answer.jws").write_text(signer.jws({}, now=1))
+    code, said = type_("verify", "answer.jws", "--key", "serving.jwks")
+    assert code == 0
+    assert said.endswith("until 1000000000000001 seconds after 1970\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
