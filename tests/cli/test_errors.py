@@ -2,6 +2,9 @@
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -25,10 +28,10 @@ def test_every_failure_is_one_line_and_a_status(monkeypatch, capsys, error, stat
     monkeypatch.setattr("recprune.cli.main.app", fail)
     with pytest.raises(SystemExit) as caught:
         main()
-    out = capsys.readouterr().out
-    assert caught.value.code == status
-    assert out.startswith(said)
-    assert len(out.splitlines()) == 1
+    out, err = capsys.readouterr()
+    assert (caught.value.code, out) == (status, "")
+    assert err.startswith(said)
+    assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -52,10 +55,33 @@ def test_bad_input_names_the_input(tmp_path, monkeypatch, capsys, arguments, sai
     monkeypatch.setattr("sys.argv", ["recprune", *arguments])
     with pytest.raises(SystemExit) as caught:
         main()
-    out = capsys.readouterr().out
-    assert caught.value.code == 2
-    assert said in out
-    assert len(out.splitlines()) == 1
+    out, err = capsys.readouterr()
+    assert (caught.value.code, out) == (2, "")
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path):
+    """Of a real process, that waits for a configuration from a pipe."""
+    pipe = tmp_path / "run.yaml"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "recprune.cli.main", "run", str(pipe)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with process, pipe.open("wb"):  # from here on it reads
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err.strip() == "interrupted: finished stages are kept, the same command goes on from there"
+
+
+def test_a_wrong_option_is_said_as_ever(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["recprune", "run", "a.yaml", "--x[/y]"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    out, err = capsys.readouterr()
+    assert (caught.value.code, out) == (2, "")
+    assert "No such option: --x[/y]" in err
+    assert "interrupted" not in err
 
 
 def test_each_command_says_what_it_does(monkeypatch, capsys):

@@ -245,6 +245,15 @@ def test_a_description_that_does_not_fit_gets_one_clear_line(shop, changes, mess
         (CSV.replace("2.5", "NaN"), "orders.csv: 'NaN' in column 'stars', row 3, is no finite number"),
         (CSV.replace("2.5", ""), "orders.csv: column 'stars' lacks 1 values; the first is missing in row 3"),
         (CSV.replace(",20,", ",,"), "orders.csv: column 'at' lacks 1 times"),
+        # In UTC this is the year 0, which no calendar here has; the other is the year 10000.
+        (
+            CSV.replace(",10,", ",0001-01-01T00:00:00+14:00,"),
+            "orders.csv: '0001-01-01T00:00:00+14:00' in column 'at' is",
+        ),
+        (
+            CSV.replace(",10,", ",9999-12-31T23:00:00-02:00,"),
+            "orders.csv: '9999-12-31T23:00:00-02:00' in column 'at' is",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_gets_one_clear_line(shop, content, message):

@@ -67,7 +67,7 @@ def ran(folder, arguments, monkeypatch, capsys):
         main()
     except SystemExit as ended:
         status = ended.code or 0
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert status in (0, 1, 2)
     if status == 2:
         assert said.splitlines()[-1].startswith("error: "), said

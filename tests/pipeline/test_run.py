@@ -178,9 +178,10 @@ def test_the_command_prints_one_line_and_status_2(tmp_path, capsys, monkeypatch)
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 2
-    out = capsys.readouterr().out
-    assert "cannot read" in out
-    assert "Traceback" not in out
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "cannot read" in err
+    assert "Traceback" not in err
 
 
 def test_a_budget_that_cannot_be_met_says_what_the_smallest_is(run, tmp_path):
@@ -226,7 +227,8 @@ def test_importances_are_compared_where_they_are_asked_for(run):
     arguments = [str(folder / "toy.yaml"), "--runs", str(folder / "runs"), "--task", "like"]
     result = CliRunner().invoke(app, ["analyze", *arguments, "--importance", "--json"])
     assert result.exit_code == 0, (result.output, result.exception)
-    found = json.loads(result.output.splitlines()[-1])["like"]
+    assert "importance: done in" in result.stderr
+    found = json.loads(result.stdout)["like"]  # and nothing else is there
     assert isinstance(found["importance"], list)
     assert all("shuffled" in block for block in found["blocks"] if "difference" in block)
 

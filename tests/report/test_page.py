@@ -6,7 +6,7 @@ import pytest
 
 from recprune.errors import RecpruneError
 from recprune.report import render_report, write_report
-from recprune.report.charts import byte_bars, forest, frontier_chart
+from recprune.report.charts import byte_bars, forest, frontier_chart, sensitivity_chart
 from recprune.report.html import esc
 from recprune.report.words import headline, size, worse_slices
 
@@ -186,6 +186,23 @@ def test_the_frontier_has_a_mark_for_each_point(summary):
     same = {"value": 0.0, "low": 0.0, "high": 0.0}
     one = {"name": "codes", "kind": "ours", "disk_bytes": 10, "differences": {"auc": same}, "chosen": True}
     assert frontier_chart([one], "auc", 20, None, 1000).count("<svg") == 1
+
+
+@pytest.mark.parametrize("keeps", [(1, 0.25, 0.0625), (1, 0.5, 0.0123), (0.0625,)])
+def test_no_mark_below_a_chart_is_cut_off(summary, keeps):
+    """A letter is 6.1 wide on average, so "6.25 %" reaches 18.3 to either side: 16 was not enough."""
+    points = [{"keep": keep, "difference": -0.01 * i} for i, keep in enumerate(keeps)]
+    charts = [sensitivity_chart({"part": "bits of a value", "points": points}, -0.02, 0)]
+    for disk in range(10_000, 1_000_000, 45_678):
+        charts += [
+            frontier_chart(summary["tasks"]["like"]["frontier"], "auc", disk, None, width) for width in (360, 1000)
+        ]
+    for chart in charts:
+        width = int(re.search(r'viewBox="0 0 (\d+)', chart)[1])
+        texts = re.findall(r'<text x="([\d.]+)" y="\d+" text-anchor="middle">(.*?)</text>', chart)
+        assert texts
+        assert all(float(x) + 6.1 * len(text) / 2 <= width + 0.05 for x, text in texts)
+    assert "6.25 %" in charts[0] or "1.23 %" in charts[0]
 
 
 def test_nothing_from_data_becomes_markup(summary):

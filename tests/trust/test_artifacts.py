@@ -287,15 +287,15 @@ def test_what_is_no_artifact_is_not_signed(signed, keys, tmp_path):
 def test_keys_of_the_wrong_kind_are_named(signed, keys):
     for key, message in (
         ("release.pub", "holds a public key, a private key is needed"),
-        ("serving", "cannot sign"),
-        ("serving.jwks", "not PEM"),
+        ("serving", "serving does not sign artifacts, it is Ed25519, a key for answers: make a key with `recprune"),
+        ("serving.jwks", r"serving\.jwks is JSON, as key sets for answers are; a key in PEM is needed"),
         ("none", "cannot read the key"),
     ):
         with pytest.raises(RecpruneError, match=message):
             sign_artifact(signed, keys / key)
     for key, message in (
         ("release", "holds a private key, a public key is needed"),
-        ("serving.jwks", "not PEM"),
+        ("serving.jwks", r"serving\.jwks is JSON, as key sets for answers are; a key in PEM is needed"),
         ("none", "cannot read the key"),
     ):
         refused(signed, keys / key, message)

@@ -14,7 +14,10 @@ from ..small import next_item
 
 @pytest.fixture
 def type_(tmp_path, monkeypatch, capsys):
-    """Type a command in an empty folder that holds the artifact `ranker`; gives the status and what was said."""
+    """Type a command in an empty folder that holds the artifact `ranker`; gives the status and what was said.
+
+    That is stdout where all went well, stderr where it did not, and nothing is said on the other.
+    """
     laid, vocabularies = lay_out(next_item())
     write(Artifact(laid.weights, laid.graph, vocabularies), tmp_path / "ranker")
     monkeypatch.chdir(tmp_path)
@@ -23,7 +26,10 @@ def type_(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr("sys.argv", ["recprune", *map(str, arguments)])
         with pytest.raises(SystemExit) as caught:
             main()
-        return caught.value.code, capsys.readouterr().out
+        out, err = capsys.readouterr()
+        good, other = (out, err) if caught.value.code == 0 else (err, out)
+        assert other == ""
+        return caught.value.code, good
 
     return typed
 
@@ -106,6 +112,46 @@ def test_answers_in_files(type_, tmp_path):
     assert type_(*verified, "POST /top_k?k=2") == (
         2, "error: the signature does not fit the message: content, context or key are others\n",
     )  # fmt: skip
+
+
+def test_names_with_brackets_are_names(type_, tmp_path):
+    folder = tmp_path / "br[/x]"
+    folder.mkdir(parents=True)
+    (folder / "users.csv").write_text("user,item\nv,d\n", encoding="utf-8")
+    key, lists = "br[/x]/[red]", "br[/x]/recs.csv"
+    assert type_("keygen", key) == (0, f"private key: {key} (keep it secret)\npublic key: {key}.pub\n")
+    assert type_("keygen", key) == (2, f"error: {key}.pub is there already; it is not overwritten\n")
+    assert type_("keygen", "br[/x]/[b]", "--for", "answers")[0] == 0
+    (tmp_path / "ranker").rename(folder / "[bold]")
+    assert type_("sign", "br[/x]/[bold]", "--key", key)[1].startswith("signed: br[/x]/[bold], SHA-256")
+    assert type_("verify", "br[/x]/[bold]", "--key", f"{key}.pub")[1].startswith("verified: br[/x]/[bold], SHA-256")
+    asked = ("recommend", "br[/x]/[bold]", "--users", "br[/x]/users.csv", "--out", lists, "--k", "1")
+    said = f"1 users, 1 recommendations: {lists}\nsigned: {lists}.jws\n"
+    assert type_(*asked, "--sign", "br[/x]/[b]") == (0, said)
+    assert type_("verify", lists, "--key", "br[/x]/[b].jwks")[1].startswith(f"verified: {lists}, by key")
+
+
+def test_how_long_lists_hold_has_a_bound(type_, tmp_path):
+    type_("keygen", "serving", "--for", "answers")
+    (tmp_path / "users.csv").write_text("user,item\nv,d\n", encoding="utf-8")
+    asked = ("recommend", "ranker", "--users", "users.csv", "--out", "recs.csv", "--sign", "serving", "--days")
+    for days in ("99999999999999", "36501", "0"):
+        code, said = type_(*asked, days)
+        assert (code, len(said.splitlines())) == (2, 1)
+        assert "--days must be from 1 to 36500, got " + days in said
+        assert not (tmp_path / "recs.csv").exists()
+    assert type_(*asked, "36500")[0] == 0
+    assert type_("verify", "recs.csv", "--key", "serving.jwks")[0] == 0
+
+
+def test_a_time_beyond_all_dates_is_a_number(type_, tmp_path, monkeypatch):
+    type_("keygen", "serving", "--for", "answers")
+    monkeypatch.setattr("recprune.trust.answers.LONGEST_DAYS", 10**15)  # as another's program may sign
+    signer = AnswerSigner(tmp_path / "serving", "a" * 64, 10**15)
+    (tmp_path / "answer.jws").write_text(signer.jws({}, now=1))
+    code, said = type_("verify", "answer.jws", "--key", "serving.jwks")
+    assert code == 0
+    assert said.endswith("until 1000000000000001 seconds after 1970\n")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from recprune.cli.common import Config, Runs, TaskName, console, opened, tasks_of
+from recprune.cli.common import Config, Runs, TaskName, console, open_run, results
 
 __all__ = ["analyze"]
 
@@ -30,12 +30,10 @@ def analyze(
     report draws the same as curves.
     """
     everything: dict[str, Any] = {}
-
-    def show(name: str, found: dict[str, Any]) -> None:
-        found = found | (work.stage(name, "importance") if importance else {})
+    for name, found in results(open_run(config, runs), task, "analyze", *(["importance"] if importance else [])):
         everything[name] = found
         if as_json:
-            return
+            continue
         table = Table("block", "bytes", "when replaced by its mean", "when shuffled", "", title=f"{name}: blocks")
         for block in sorted(found["blocks"], key=lambda b: -b["bytes"]):
             lost = f"{block['metric']} {block['difference']['value']:+.4f}" if "difference" in block else ""
@@ -65,8 +63,5 @@ def analyze(
             console.print(ranks)
         for line in found["findings"]:
             console.print(f"- {line}")
-
-    with opened(config, runs) as work:
-        tasks_of(work, task, "analyze", show)
     if as_json:
         typer.echo(json.dumps(everything))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recprune.cli.common import Config, Runs, console, opened
+from recprune.cli.common import Config, Runs, console, open_run, working
 
 __all__ = ["audit"]
 
@@ -34,7 +34,7 @@ def audit(
     from recprune.pipeline.audit import audit_task
     from recprune.report import audit_table, write_report
 
-    with opened(config, runs) as work:
+    with working(open_run(config, runs)) as work:
         found = audit_task(
             work, task, shadows=shadows, rows=rows, users=users, min_users=min_users, workers=workers
         )  # fmt: skip

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from recprune.cli.common import Runs, TaskName, console, opened, tasks_of
+from recprune.cli.common import Runs, TaskName, console, open_run, results
 from recprune.errors import RecpruneError
 
 __all__ = ["compress"]
@@ -46,26 +46,28 @@ def compress(
         return
     if config.suffix.lower() not in (".yaml", ".yml"):
         _is_run(config)
+    work = open_run(config, runs)
+    for name, found in results(work, task, "plan" if dry_run else "compress"):
+        if dry_run:
+            _show_plan(name, found)
+        else:
+            _show(name, found, work.config.tasks[name].ship)
 
-    def show(name: str, found: dict[str, Any]) -> None:
-        shipped = work.config.tasks[name].ship
-        _table(f"{name}: {shipped}", found[shipped]["plan"])
-        for recipe, result in found.items():
-            valid = ", ".join(f"{metric} {value:.4f}" for metric, value in result["valid"].items())
-            console.print(f"[bold]{recipe}[/bold]: {result['size']['disk_bytes']:,} bytes; on validation {valid}")
 
-    def show_plan(name: str, found: dict[str, Any]) -> None:
-        for recipe, planned in found.items():
-            _table(f"{name}: {recipe}", planned["plan"])
-            before, after = planned["bytes_before"], planned["bytes_after"]
-            console.print(
-                f"[bold]{recipe}[/bold]: {before:,} bytes would become {after:,}, {before / after:.1f} times fewer"
-            )
-            for line in planned["later"]:
-                console.print(f"- not now: {line}")
+def _show(name: str, found: dict[str, Any], shipped: str) -> None:
+    _table(f"{name}: {shipped}", found[shipped]["plan"])
+    for recipe, result in found.items():
+        valid = ", ".join(f"{metric} {value:.4f}" for metric, value in result["valid"].items())
+        _line(recipe, f"{result['size']['disk_bytes']:,} bytes; on validation {valid}")
 
-    with opened(config, runs) as work:
-        tasks_of(work, task, "plan" if dry_run else "compress", show_plan if dry_run else show)
+
+def _show_plan(name: str, found: dict[str, Any]) -> None:
+    for recipe, planned in found.items():
+        _table(f"{name}: {recipe}", planned["plan"])
+        before, after = planned["bytes_before"], planned["bytes_after"]
+        _line(recipe, f"{before:,} bytes would become {after:,}, {before / after:.1f} times fewer")
+        for line in planned["later"]:
+            console.print(f"- not now: {line}")
 
 
 def _is_run(config: Path) -> None:
@@ -90,9 +92,11 @@ def _file(model: Path, recipe: Path, out: Path, dry_run: bool, trust_pickle: boo
         console.print(f"the parts would become {made.size_bytes:,} bytes, {ratio}")
         return
     size = made.save(out)
-    console.print(
-        f"[bold]{escape(str(out))}[/bold]: {size['disk_bytes']:,} bytes; its parts {made.size_bytes:,}, {ratio}"
-    )
+    _line(str(out), f"{size['disk_bytes']:,} bytes; its parts {made.size_bytes:,}, {ratio}")
+
+
+def _line(name: str, said: str) -> None:
+    console.print(Text.assemble((name, "bold"), f": {said}"))
 
 
 def _table(title: str, plan: list[dict[str, Any]]) -> None:

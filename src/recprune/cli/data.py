@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
-from recprune.cli.common import console
+from recprune.cli.common import console, progress
 
 __all__ = ["data"]
 
@@ -25,7 +26,7 @@ def data(
     """
     from recprune.pipeline.logs import load_log
 
-    with console.status(f"reading {name}"):
+    with progress.status(Text(f"reading {name}")):
         log = load_log(name)
     table = Table("", "count", title=f"{log.name} ({log.licence})")
     table.add_row("interactions", f"{len(log.interactions):,}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from recprune.cli.common import Config, Runs, TaskName, console, opened, tasks_of
+from recprune.cli.common import Config, Runs, TaskName, console, open_run, results, verdict
 
 __all__ = ["evaluate"]
 
@@ -34,9 +34,8 @@ def evaluate(
 
     failed = False
     given = Gate.parse(max_drop) if max_drop else None
-
-    def show(name: str, found: dict[str, Any]) -> None:
-        nonlocal failed
+    work = open_run(config, runs)
+    for name, found in results(work, task, "evaluate"):
         table = Table("metric", "original", "compressed", "difference", "95 %", title=name)
         for metric, of in found["metrics"].items():
             difference = of["difference"]
@@ -46,14 +45,10 @@ def evaluate(
         console.print(table)
         for part, metric in found["worse"]:
             of = (found["metrics"] if part == "all" else found["slices"][part]["metrics"])[metric]
-            console.print(f"[red]significantly worse: {part}: {metric} {of['difference']['value']:+.4f}[/red]")
+            console.print(f"significantly worse: {part}: {metric} {of['difference']['value']:+.4f}", style="red")
         gate = given or Gate.parse(work.config.tasks[name].gate)
         for rule in gate.check(found["metrics"])["rules"]:
-            verdict = "[green]passed[/green]" if rule["passed"] else "[red]failed[/red]"
-            console.print(f"{verdict}: {rule['rule']} (dropped by {rule['drop']:.4f}, at worst {rule['worst']:.4f})")
+            console.print(verdict(rule))
             failed |= not rule["passed"]
-
-    with opened(config, runs) as work:
-        tasks_of(work, task, "evaluate", show)
     if failed:
         raise typer.Exit(1)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recprune.cli.common import Config, Runs, console, opened
+from recprune.cli.common import Config, Runs, console, open_run, working
 
 __all__ = ["forget"]
 
@@ -37,7 +37,7 @@ def forget(
     from recprune.pipeline.forget import forget as work_on
     from recprune.report import forgetting_table, write_report
 
-    with opened(config, runs) as work:
+    with working(open_run(config, runs)) as work:
         found = work_on(work, user, models=models, key=key or "")
         folder = work.folder
     for name, task in found["tasks"].items():
@@ -50,7 +50,7 @@ def forget(
         write_report(summary, folder / "report.html")
         for name, task in summary["tasks"].items():
             if not task["gate"]["passed"]:
-                console.print(f"[red]{name} does not pass its gate any more: see {folder / 'report.html'}[/red]")
+                console.print(f"{name} does not pass its gate any more: see {folder / 'report.html'}", style="red")
     for part in found["removed"]:
         console.print(f"removed, and not made again: {folder / part}", soft_wrap=True)
     for part in found["kept"]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from recprune.cli.analyze import analyze
 from recprune.cli.audit import audit
 from recprune.cli.bom import bom
-from recprune.cli.common import console
+from recprune.cli.common import progress
 from recprune.cli.compress import compress
 from recprune.cli.data import data
 from recprune.cli.evaluate import evaluate
@@ -56,7 +56,7 @@ for command in (
 
 def main() -> None:
     """Run the command line; an error that the user can mend is one line, and a status of 2."""
-    status = 2
+    status, line = 2, ""
     try:
         app(standalone_mode=True)
         return
@@ -67,11 +67,16 @@ def main() -> None:
     except MemoryError:
         line = "not enough memory"
     except KeyboardInterrupt:
-        line, status = "", 130
+        status = 130
+    except SystemExit as ended:
+        if ended.code != 130:  # which is what typer makes of Ctrl-C
+            raise
+        status = 130
     if line:
-        console.print(f"[bold red]error:[/] {escape(line)}", soft_wrap=True)
+        progress.print(Text.assemble(("error:", "bold red"), f" {line}"), soft_wrap=True)
     else:
-        console.print("interrupted: finished stages are kept, the same command goes on from there")
+        said = "interrupted: finished stages are kept, the same command goes on from there"
+        progress.print(said, soft_wrap=True)
     sys.exit(status)  # outside of `except`: the error holds what the work held open
 
 

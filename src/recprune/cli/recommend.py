@@ -48,10 +48,12 @@ def recommend(
     from recprune.data.frames import need_columns
     from recprune.data.own import read_file
     from recprune.files import write_bytes
-    from recprune.trust import AnswerSigner
+    from recprune.trust.answers import LONGEST_DAYS, AnswerSigner
 
     if out.suffix not in (".parquet", ".csv"):
         raise RecpruneError(f"lists are written as .parquet or .csv, got {out}")
+    if not 1 <= days <= LONGEST_DAYS:
+        raise RecpruneError(f"--days must be from 1 to {LONGEST_DAYS}, got {days}")
     scorer = recprune.load(artifact, require_signature=require_signature, decimals=decimals)
     signer = AnswerSigner(sign, scorer.artifact.digest, lifetime=days * 86_400) if sign else None
     frame = read_file(users, {})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from recprune.cli.common import Config, Runs, console, opened
+from recprune.cli.common import Config, Runs, console, open_run, working
 
 __all__ = ["run"]
 
@@ -20,7 +20,7 @@ def run(config: Config, runs: Runs = Path("runs")) -> None:
     """
     from recprune.report import summary_table, write_report
 
-    with opened(config, runs) as work:
+    with working(open_run(config, runs)) as work:
         summary = work.summary()
         write_report(summary, work.folder / "report.html")
     console.print(summary_table(summary))

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
-from recprune.cli.common import Config, Runs, console, opened
+from recprune.cli.common import Config, Runs, console, open_run, verdict, working
 from recprune.errors import RecpruneError
 
 __all__ = ["search"]
@@ -54,7 +55,7 @@ def search(
 
     if not (size or ratio or max_drop):
         raise RecpruneError("a search needs a constraint: --max-drop, --size or --ratio")
-    with opened(config, runs) as work:
+    with working(open_run(config, runs)) as work:
         found = search_task(
             work,
             task,
@@ -69,7 +70,7 @@ def search(
         folder = work.folder / task / "search"
         write_search_report(found, folder / "report.html")
     _show(found)
-    console.print((folder / "recipe.yaml").read_text(encoding="utf-8"), markup=False, soft_wrap=True)
+    console.print((folder / "recipe.yaml").read_text(encoding="utf-8"), soft_wrap=True)
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
     if not found["gate"]["passed"]:
         raise typer.Exit(1)
@@ -83,11 +84,11 @@ def _show(found: dict[str, Any]) -> None:
     for point in found["frontier"]:
         of = point["valid"][metric]
         marks = ["retrained"] if point["retrained"] else []
-        marks += ["[bold]chosen[/bold]"] if point["number"] == found["chosen"]["number"] else []
+        marks += ["chosen"] if point["number"] == found["chosen"]["number"] else []
         interval = f"{of['low']:+.4f} to {of['high']:+.4f}"
         table.add_row(
             f"{point['disk_bytes']:,}", f"{point['ratio']:.1f}", f"{of['value']:+.4f}", interval, f"{point['us']:.0f}",
-            ", ".join(marks),
+            Text(", ".join(marks), style="bold" if "chosen" in marks else ""),
         )  # fmt: skip
     console.print(table)
     test = Table(
@@ -106,13 +107,10 @@ def _show(found: dict[str, Any]) -> None:
             f"({of['low']:+.4f} to {of['high']:+.4f})"
         )
     for part, name in found["test"]["worse"]:
-        console.print(f"[red]significantly worse on test: {part}: {name}[/red]")
+        console.print(f"significantly worse on test: {part}: {name}", style="red")
     console.print(found["how"])
     for rule in found["gate"]["rules"]:
-        verdict = "[green]passed[/green]" if rule["passed"] else "[red]failed[/red]"
-        console.print(
-            f"{verdict} on test: {rule['rule']} (dropped by {rule['drop']:.4f}, at worst {rule['worst']:.4f})"
-        )
+        console.print(verdict(rule, " on test"))
 
 
 _UNITS = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "s": 1, "m": 60, "h": 3600}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from recprune.cli.common import Config, Runs, TaskName, console, opened, tasks_of
+from rich.text import Text
+
+from recprune.cli.common import Config, Runs, TaskName, console, open_run, results
 
 __all__ = ["train"]
 
@@ -16,10 +17,8 @@ def train(config: Config, task: TaskName = "", runs: Runs = Path("runs")) -> Non
     Choices (when to stop, which epoch to keep) are made on validation rows; the test is not read. Training that was
     interrupted goes on from its last epoch.
     """
-
-    def show(name: str, found: dict[str, Any]) -> None:
+    work = open_run(config, runs)
+    for name, found in results(work, task, "train"):
         size = found["size"]["disk_bytes"]
-        console.print(f"[bold]{name}[/bold]: {found['original']}; {size:,} bytes in {work.folder / name / 'original'}")
-
-    with opened(config, runs) as work:
-        tasks_of(work, task, "train", show)
+        where = work.folder / name / "original"
+        console.print(Text.assemble((name, "bold"), f": {found['original']}; {size:,} bytes in {where}"))

@@ -75,4 +75,7 @@ def verify(
 def _time(seconds: int) -> str:
     import datetime
 
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
+    try:
+        return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
+    except (OverflowError, OSError, ValueError):  # another's signature may hold for longer than there are dates
+        return f"{seconds} seconds after 1970"

@@ -178,9 +178,9 @@ def _datetimes(column: pl.Series) -> pl.Series:
     def parse(text: str) -> datetime | None:
         try:
             time = datetime.fromisoformat(text.strip())
-        except ValueError:
+            return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+        except (ValueError, OverflowError):  # in UTC it may lie before the year 1 or after 9999
             return None
-        return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
     memo = {text: parse(text) for text in column.unique()}
     return pl.Series(column.name, [memo[text] for text in column], dtype=pl.Datetime("us"))

@@ -16,6 +16,7 @@ __all__ = ["FORMAT", "read_summary", "schema", "told_apart", "validate", "write_
 
 FORMAT = 1
 _SURE = 0.01
+_LARGEST = 2**64  # more than any seed or count of bytes; what is drawn and divided stays finite
 
 
 def schema() -> dict[str, Any]:
@@ -28,7 +29,7 @@ def schema() -> dict[str, Any]:
 def validate(summary: Mapping[str, Any], whose: str = "summary.json") -> None:
     """Raise one line that names the place, for example `summary.json: tasks.like.size.ratio: 'disk' is missing`.
 
-    Beside the schema, numbers must be finite (JSON has no NaN) and `low <= high` in every interval.
+    Beside the schema, numbers must be finite (JSON has no NaN) and at most 2**64, and `low <= high` in every interval.
     """
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
@@ -37,8 +38,10 @@ def validate(summary: Mapping[str, Any], whose: str = "summary.json") -> None:
     if isinstance(version, int) and version > FORMAT:
         raise RecpruneError(f"{whose}: format {version} is newer than {FORMAT}, which this recprune reads; update it")
     for where, number in _numbers(summary, ()):
-        if not math.isfinite(number):
+        if isinstance(number, float) and not math.isfinite(number):
             raise RecpruneError(f"{whose}: {_path(where)}: {number} is not a number that JSON can hold")
+        if abs(number) > _LARGEST:
+            raise RecpruneError(f"{whose}: {_path(where)}: the number is beyond 2**64, which nothing here reaches")
     error = best_match(Draft202012Validator(schema()).iter_errors(summary))
     if error is not None:
         raise RecpruneError(f"{whose}: {_path(error.absolute_path)}: {_words(error)}")
@@ -99,7 +102,7 @@ def _words(error: Any) -> str:
 
 
 def _numbers(value: Any, where: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], float]]:
-    if isinstance(value, float):
+    if isinstance(value, (int, float)):
         yield where, value
     elif isinstance(value, Mapping):
         for key, inner in value.items():

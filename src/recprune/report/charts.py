@@ -10,6 +10,8 @@ from recprune.report.words import number, signed, size
 
 __all__ = ["byte_bars", "forest", "frontier_chart", "sensitivity_chart"]
 
+_LETTER = 6.1  # a letter's width on average, at the size that page.css gives to charts
+
 
 def byte_bars(groups: Sequence[tuple[str, int, int]]) -> str:
     """Three bars of bytes: the original, the compressed to the same scale, and the compressed magnified.
@@ -131,7 +133,7 @@ def sensitivity_chart(curve: Mapping[str, Any], low: float, high: float) -> str:
                 svg.append(f'<text x="{cx + 5:.1f}" y="{cy - 8:.1f}" text-anchor="end">{text}</text>')
         else:
             svg.append(f'<circle class="ours" cx="{cx:.1f}" cy="{cy:.1f}" r="4">{title}</circle>')
-        svg.append(f'<text x="{x(i):.1f}" y="{height - 21}" text-anchor="middle">{_percent(p["keep"])}</text>')
+        svg.append(_tick(_percent(p["keep"]), x(i), height - 21, width))
     svg.append(f'<text class="dim" x="{(left + width - right) / 2}" y="{height - 3}" text-anchor="middle">kept</text>')
     spoken = "; ".join(f"{_percent(p['keep'])} kept {signed(p['difference'])}" for p in points)
     return _svg(width, height, f"{curve['part']}: {spoken}", svg)
@@ -170,7 +172,7 @@ def frontier_chart(
     svg = [_grid(ticks, y, left, width - right)]
     for n in _decades(first, last, 7 if width > 500 else 4):
         svg.append(f'<line class="grid" x1="{x(n):.1f}" x2="{x(n):.1f}" y1="{top}" y2="{height - bottom}"/>')
-        svg.append(f'<text x="{x(n):.1f}" y="{height - bottom + 16}" text-anchor="middle">{_round_size(n)}</text>')
+        svg.append(_tick(_round_size(n), x(n), height - bottom + 16, width))
     svg.append(
         f'<text class="dim" x="{(left + width - right) / 2:.0f}" y="{height - 6}" text-anchor="middle">'
         "bytes on disk, whole artifact (smaller is to the left)</text>"
@@ -230,6 +232,12 @@ def frontier_chart(
     return _svg(width, height, f"{metric} against size: {spoken}", svg)
 
 
+def _tick(text: str, x: float, y: float, width: int) -> str:
+    """A text below its mark, moved to the left where the drawing ends."""
+    x = min(x, width - _LETTER * len(text) / 2)
+    return f'<text x="{x:.1f}" y="{y}" text-anchor="middle">{text}</text>'
+
+
 def _best(path: list[tuple[int, float]]) -> list[tuple[int, float]]:
     """Points that no smaller one equals."""
     kept: list[tuple[int, float]] = []
@@ -240,7 +248,7 @@ def _best(path: list[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 def _label(text: str, x: float, y: float, anchor: str, boxes: list[tuple[float, float, float, float]], css: str) -> str:
-    wide = 6.1 * len(text)
+    wide = _LETTER * len(text)
     start = x if anchor == "start" else x - wide if anchor == "end" else x - wide / 2
     boxes.append((start, y - 10, start + wide, y + 3))
     return f'<text class="{css}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{esc(text)}</text>'
@@ -262,7 +270,7 @@ def _place(
 ) -> str:
     """A label beside its point where nothing else stands; no label where there is no room (the table has all names)."""
     text = text if len(text) <= 28 else text[:27] + "…"
-    wide = 6.1 * len(text)
+    wide = _LETTER * len(text)
     for dx, dy, anchor in _SPOTS:
         start = x + dx - (0 if anchor == "start" else wide if anchor == "end" else wide / 2)
         box = (start, y + dy - 10, start + wide, y + dy + 3)

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from joserfc.jws import JWSRegistry
 
-__all__ = ["ARTIFACT", "AnswerSigner", "AnswerVerifier", "Verified"]
+__all__ = ["ARTIFACT", "LONGEST_DAYS", "AnswerSigner", "AnswerVerifier", "Verified"]
 
 ARTIFACT = "Recprune-Artifact"  # the header with the artifact's digest
+LONGEST_DAYS = 36_500  # for which an answer may hold
 _TYPE = "recprune-answer+jws"
 _SKEW = 60  # seconds by which two clocks may differ
 _LIMIT = 64 << 20  # characters of a JWS
@@ -47,14 +48,17 @@ class Verified:
 class AnswerSigner:
     """Signs what one artifact answers, with one private key (Ed25519, of `recprune keygen --for answers`).
 
-    `artifact`: its digest, `Scorer.artifact.digest`. `lifetime`: seconds for which an answer holds.
+    `artifact`: its digest, `Scorer.artifact.digest`. `lifetime`: seconds for which an answer holds, at most
+    36,500 days.
     """
 
     def __init__(self, key: str | Path, artifact: str, lifetime: int = 300) -> None:
         if len(artifact) != 64 or not set(artifact) <= set("0123456789abcdef"):
             raise RecpruneError(f"the digest of an artifact is a SHA-256 in hexadecimal, got {artifact!r}")
-        if type(lifetime) is not int or lifetime < 1:
-            raise RecpruneError(f"lifetime must be a number of seconds, got {lifetime!r}")
+        if type(lifetime) is not int or not 1 <= lifetime <= LONGEST_DAYS * 86_400:
+            raise RecpruneError(
+                f"lifetime must be a number of seconds, from 1 to those of {LONGEST_DAYS:,} days, got {lifetime!r}"
+            )
         self.artifact, self.lifetime = artifact, lifetime
         self._key = private_key(key)
         self._jwk = as_jwk(self._key)

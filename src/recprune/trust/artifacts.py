@@ -13,7 +13,7 @@ from recprune.artifact.read import parse_json
 from recprune.artifact.write import JSON_LIMIT, MANIFEST, SIGNATURE
 from recprune.errors import RecpruneError
 from recprune.files import write_bytes
-from recprune.trust.keys import need_extra, pem_kind, read_key
+from recprune.trust.keys import artifact_key, need_extra, pem_kind, read_key
 from recprune.trust.signature import plain_files, read_limited, same_names, signed_files
 
 if TYPE_CHECKING:
@@ -62,11 +62,11 @@ def sign_artifact(path: str | Path, key: str | Path | None, certificate: str | P
             if key is None:
                 config.use_sigstore_signer(use_ambient_credentials=True)
             elif certificate is None:
-                config.use_elliptic_key_signer(private_key=read_key(key, "PRIVATE KEY"))
+                config.use_elliptic_key_signer(private_key=artifact_key(key))
             else:
                 chain = read_key(certificate, "CERTIFICATE")
                 config.use_certificate_signer(
-                    private_key=read_key(key, "PRIVATE KEY"), signing_certificate=chain, certificate_chain=[chain]
+                    private_key=artifact_key(key), signing_certificate=chain, certificate_chain=[chain]
                 )
             config.sign(path, target)
         except RecpruneError:

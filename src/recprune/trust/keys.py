@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
     from joserfc.jwk import OKPKey
 
-__all__ = ["Purpose", "as_jwk", "generate", "need_extra", "pem_kind", "private_key", "public_keys", "read_key"]
+__all__ = [
+    "Purpose",
+    "artifact_key",
+    "as_jwk",
+    "generate",
+    "need_extra",
+    "pem_kind",
+    "private_key",
+    "public_keys",
+    "read_key",
+]
 
 Purpose = Literal["artifacts", "answers"]
 _LIMIT = 1 << 20
@@ -90,6 +100,24 @@ def private_key(path: str | Path) -> Ed25519PrivateKey:
     return key
 
 
+def artifact_key(path: str | Path) -> Path:
+    """The path, if the private key there signs artifacts; one that cannot be read is left to the library that signs."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    path = read_key(path, "PRIVATE KEY")
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return path
+    if not isinstance(key, EllipticCurvePrivateKey):
+        kind = "Ed25519, a key for answers" if isinstance(key, Ed25519PrivateKey) else "no elliptic curve"
+        raise RecpruneError(f"{path} does not sign artifacts, it is {kind}: make a key with `recprune keygen`")
+    return path
+
+
 def as_jwk(key: Ed25519PrivateKey | Ed25519PublicKey) -> OKPKey:
     """The same key for joserfc; its thumbprint (RFC 7638) is the key's id."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -131,7 +159,10 @@ def public_keys(path: str | Path) -> dict[str, Ed25519PublicKey]:
 
 def pem_kind(path: str | Path) -> str:
     """What a PEM file holds first: `PUBLIC KEY`, `CERTIFICATE`, `PRIVATE KEY`. Raises RecpruneError for another file."""
-    found = _PEM.search(_read(path))
+    content = _read(path)
+    found = _PEM.search(content)
+    if found is None and content.lstrip().startswith(b"{"):
+        raise RecpruneError(f"{path} is JSON, as key sets for answers are; a key in PEM is needed")
     if found is None:
         raise RecpruneError(f"{path} is no key: it is not PEM")
     return found[1].decode()
@@ -145,7 +176,13 @@ def read_key(path: str | Path, kind: str) -> Path:
 
 
 def _key_set(path: str | Path) -> dict[str, Any]:
-    found = parse_json(_read(path), Path(path))
+    content = _read(path)
+    if pem := _PEM.search(content):
+        kind = pem[1].decode().lower()
+        raise RecpruneError(
+            f"{path} holds a {kind} (PEM); answers are verified by a key set: make one with `recprune keygen --for answers`"
+        )
+    found = parse_json(content, Path(path))
     keys = found.get("keys") if isinstance(found, dict) else None
     if not isinstance(keys, list) or not all(isinstance(entry, dict) for entry in keys):
         raise RecpruneError(f"{path} is no JSON Web Key Set: it has no list 'keys'")
