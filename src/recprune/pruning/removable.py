@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from recprune.context import Context
 from recprune.errors import RecpruneError
+from recprune.pruning.protected_rows import as_they_were
 from recprune.recovery.sparsity import Part, Pool
 from recprune.weights import Dense, Encoding, LowRank, Rows, Sparse, Weights, match
 
@@ -170,6 +171,7 @@ class _Weights(Removable):
         (name,) = self.what
         value = weights[name].value
         coded = plain(value).map_dense(lambda v: Sparse.from_dense(v.decode() * kept.reshape(v.shape), bits=8))
+        coded = as_they_were(weights[name], coded)
         return weights.replace(name, coded) if coded.nbytes < value.nbytes else weights
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 from recprune.context import Context
 from recprune.documents import plain_numbers
 from recprune.errors import RecpruneError, unknown
+from recprune.pruning.protected_rows import as_they_were
 from recprune.weights import Encoding, Param, Weights
 
 __all__ = ["MATRICES", "TABLES", "Actable", "Step", "read_tables"]
@@ -61,7 +62,7 @@ class Step:
         raise NotImplementedError
 
     def each(self, weights: Weights, change: Callable[[Param], Encoding], on: Actable | None = None) -> Weights:
-        """The weights with every parameter that `target` matches stored as `change` gives it.
+        """The weights with every parameter that `target` matches stored as `change` gives it, padding exactly as it was.
 
         Raises RecpruneError that names the step and the parameter, and for one that is not among `on` those that are.
         """
@@ -70,7 +71,7 @@ class Step:
             if on is not None and not on.fits(weights[name]):
                 raise weights.cannot(self.verb, name, on.why, on.which, on.fits)
             try:
-                weights = weights.replace(name, change(weights[name]))
+                weights = weights.replace(name, as_they_were(weights[name], change(weights[name])))
             except RecpruneError as error:
                 raise RecpruneError(f"{self.verb} cannot act on {name!r}: {error}") from error
         return weights
