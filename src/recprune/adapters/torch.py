@@ -140,21 +140,32 @@ class TorchAdapter:
         return Context(self.count_reads(model, batches), trainer=trainer, calibration=calibration, seed=seed, say=say)
 
     def count_reads(self, model: nn.Module, data: Batches) -> dict[str, npt.NDArray[np.int64]]:
-        """How often each row of each named row axis is looked up in one pass over the batches, by axis.
+        """How often each row of each table with a named row axis is looked up in one pass over the batches, by axis.
 
+        Tables are those of embedding modules, and whatever else has rows that are looked up: layers are not.
         Look-ups are counted wherever they happen (`F.embedding`, `F.embedding_bag`, `index_select`, indexing); reading
         a whole table counts for no row. The model runs in evaluation mode, as a copy that shares its parameters.
         """
         weights = self.read(model).weights
         running = twin(model)
-        counter = ReadCounter({group.name: group.tensor for group in groups(running)})
+        arrays, known = groups(running), tables(running)
+        counter = ReadCounter({group.name: group.tensor for group in arrays})
+        number = 0
         with torch.no_grad(), seeded(0), counter:
             for batch in data.batches:
-                data.run(running, batch)
+                number += 1
+                try:
+                    data.run(running, batch)
+                except Exception as error:  # whatever a model of the user's own raises
+                    what = f"batch {number}, of type {type(batch).__name__}"
+                    why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                    raise RecpruneError(f"{type(model).__name__} cannot be run on {what}: {why}") from error
+        if not number:
+            raise RecpruneError("the data has no batches, so no reads could be counted")
         reads: dict[str, npt.NDArray[np.int64]] = {}
-        for name, counts in counter.counts.items():
-            axis = weights[name].axes[0]
-            if axis:
+        for group in arrays:
+            axis, counts = weights[group.name].axes[0], counter.counts.get(group.name)
+            if axis and counts is not None and (counts.any() or any(name in known for name in group.names)):
                 reads[axis] = reads.get(axis, 0) + counts.numpy()
         return reads
 
@@ -235,7 +246,9 @@ def _encoding(name: str, tensor: Tensor) -> Encoding:
     if isinstance(tensor, CompactTensor):
         return tensor.encoding()
     plain = tensor.detach().cpu()
-    if plain.dtype not in (torch.float16, torch.float32, torch.float64):
+    if plain.dtype == torch.float64:
+        raise RecpruneError(f"parameter {name!r} is float64, and values are stored as float32: give model.float()")
+    if plain.dtype not in (torch.float16, torch.float32):
         # numpy has no bfloat16. As float16 it costs the same bytes and differs by less than 3e-8, below 65504.
         small = plain.dtype == torch.bfloat16 and float(plain.abs().max() if plain.numel() else 0) < 65504
         plain = plain.to(torch.float16 if small else torch.float32)

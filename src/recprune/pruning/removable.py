@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from recprune.context import Context
 from recprune.errors import RecpruneError
+from recprune.pruning.protected_rows import as_they_were
+from recprune.pruning.step import row_tables
 from recprune.recovery.sparsity import Part, Pool
 from recprune.weights import Dense, Encoding, LowRank, Rows, Sparse, Weights, match
 
@@ -54,7 +56,7 @@ class _Rows(Removable):
 
     @classmethod
     def find(cls, weights: Weights, target: str, context: Context) -> list[Removable]:
-        tables = [name for name, param in weights.items() if len(param.shape) == 2 and param.axes[0]]
+        tables = [name for name, param in weights.items() if row_tables(context).fits(param)]
         by_axis: dict[str, list[str]] = {}
         for name in weights.match(target):
             if name not in tables:
@@ -170,6 +172,7 @@ class _Weights(Removable):
         (name,) = self.what
         value = weights[name].value
         coded = plain(value).map_dense(lambda v: Sparse.from_dense(v.decode() * kept.reshape(v.shape), bits=8))
+        coded = as_they_were(weights[name], coded)
         return weights.replace(name, coded) if coded.nbytes < value.nbytes else weights
 
 

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Self
 from recprune.context import Context
 from recprune.documents import plain_numbers
 from recprune.errors import RecpruneError, unknown
+from recprune.pruning.protected_rows import as_they_were
 from recprune.weights import Encoding, Param, Weights
 
-__all__ = ["MATRICES", "TABLES", "Actable", "Step", "read_tables"]
+__all__ = ["MATRICES", "TABLES", "Actable", "Step", "read_tables", "row_tables"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,19 @@ def read_tables(context: Context) -> Actable:
         "it is no table whose reads were counted",
         lambda param: len(param.shape) == 2 and param.axes[0] in context.popularity,
     )
+
+
+def row_tables(context: Context) -> Actable:
+    """Tables with a named row axis. A layer of a foreign model may have one too: where reads were counted, none of its rows
+    was read.
+    """
+
+    def fits(param: Param) -> bool:
+        foreign = not param.has_unknown and context.calibration is not None
+        named = len(param.shape) == 2 and bool(param.axes[0])
+        return named and (not foreign or param.axes[0] in context.popularity)
+
+    return Actable("tables", "it is no table", fits)
 
 
 @dataclass(frozen=True)
@@ -61,19 +75,24 @@ class Step:
         raise NotImplementedError
 
     def each(self, weights: Weights, change: Callable[[Param], Encoding], on: Actable | None = None) -> Weights:
-        """The weights with every parameter that `target` matches stored as `change` gives it.
+        """The weights with every parameter that `target` matches stored as `change` gives it, padding exactly as it was.
 
         Raises RecpruneError that names the step and the parameter, and for one that is not among `on` those that are.
         """
         assert hasattr(self, "target")
         for name in weights.match(self.target):
-            if on is not None and not on.fits(weights[name]):
-                raise weights.cannot(self.verb, name, on.why, on.which, on.fits)
+            if on is not None:
+                self.check(weights, name, on)
             try:
-                weights = weights.replace(name, change(weights[name]))
+                weights = weights.replace(name, as_they_were(weights[name], change(weights[name])))
             except RecpruneError as error:
                 raise RecpruneError(f"{self.verb} cannot act on {name!r}: {error}") from error
         return weights
+
+    def check(self, weights: Weights, name: str, on: Actable) -> None:
+        """Raise RecpruneError for a parameter that is not among `on`: it names those that are."""
+        if not on.fits(weights[name]):
+            raise weights.cannot(self.verb, name, on.why, on.which, on.fits)
 
     def touches(self, weights: Weights) -> list[str]:
         """Names of the parameters that the step acts on; by default those that its `target` matches."""

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from recprune.pruning.protected_rows import as_they_were
 from recprune.pruning.shared_row import drop
 from recprune.weights import Codebook, Columns, Dense, Encoding, Param, Quantized, Rows
 
@@ -115,10 +116,10 @@ class TableCosts:
         if (self.stored & ~kept).any():
             value = drop(self.param, kept & self.stored | self.fixed & value.mask(), self.reads).value
         if not isinstance(value, Rows):
-            return _coded(value, code, self.reads)
+            return as_they_were(self.param, _coded(value, code, self.reads))
         at = value.position(np.arange(value.rows))
         shares = np.bincount(at, self.reads, value.inner.shape[0]).astype(np.float64)
-        return replace(value, inner=_coded(value.inner, code, shares))
+        return as_they_were(self.param, replace(value, inner=_coded(value.inner, code, shares)))
 
     def costs(self, order: Counts, counts: list[int], renumbered: bool) -> tuple[Array, Array]:
         """Bytes and change of the scores, (counts, codes), when the first rows of `order` stay."""

@@ -12,7 +12,7 @@ from recprune.context import Context
 from recprune.errors import unknown
 from recprune.pruning.importance import Units, importance_of
 from recprune.pruning.shared_row import drop
-from recprune.pruning.step import Step
+from recprune.pruning.step import Step, row_tables
 from recprune.weights import Weights
 
 __all__ = ["DropIds"]
@@ -41,6 +41,8 @@ class DropIds(Step):
         names = [name for name in self.touches(weights) if min(weights[name].shape)]
         if not names:
             return weights
+        for name in names:
+            self.check(weights, name, row_tables(context))
         score = importance_of(self.importance)
         ranked = [name for name in names if weights[name].trained] or names
         total = np.sum([score(Units.rows(weights, name), context) for name in ranked], axis=0)

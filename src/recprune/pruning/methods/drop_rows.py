@@ -10,8 +10,8 @@ from recprune.context import Context
 from recprune.pruning.budgets import Budget, budget_from
 from recprune.pruning.importance import Units, importance_of
 from recprune.pruning.shared_row import drop
-from recprune.pruning.step import Step
-from recprune.weights import Param, Weights
+from recprune.pruning.step import Step, row_tables
+from recprune.weights import Weights
 
 __all__ = ["DropRows"]
 
@@ -40,8 +40,7 @@ class DropRows(Step):
         """Rank, allocate, drop."""
         names = weights.match(self.target)
         for name in names:
-            if not _is_table(weights[name]):
-                raise weights.cannot(self.verb, name, "it is no table", "tables", _is_table)
+            self.check(weights, name, row_tables(context))
         params = {name: weights[name] for name in names if min(weights[name].shape) and self.budget.covers(name)}
         if not params:
             return weights
@@ -73,7 +72,3 @@ class DropRows(Step):
         if "budget" in values:
             values["budget"] = budget_from(values["budget"])
         return super().from_fields(values)
-
-
-def _is_table(param: Param) -> bool:
-    return len(param.shape) == 2 and bool(param.axes[0])

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.pruning.choices import Choices
+from recprune.pruning.protected_rows import as_they_were
 from recprune.pruning.step import Step
 from recprune.pruning.table_costs import TableCosts
-from recprune.weights import Dense, Encoding, Granularity, Quantized, Weights
+from recprune.weights import Dense, Encoding, Granularity, Param, Quantized, Weights
 
 __all__ = ["FitBytes"]
 
@@ -116,19 +117,20 @@ def _groups(weights: Weights, names: list[str], context: Context, now: Mapping[s
         if len(param.shape) == 2 and param.axes[0] in context.popularity:
             tables.setdefault(param.axes[0], []).append(name)
         elif len(param.shape) == 2 and isinstance(param.value, Dense):
-            groups.append(_coded(name, param.value, (8, 4, 3, 2), change))
+            groups.append(_coded(name, param, (8, 4, 3, 2), change))
         elif len(param.shape) == 1 and isinstance(param.value, Dense) and param.nbytes >= worth:
-            groups.append(_coded(name, param.value, (8, 4), change))
+            groups.append(_coded(name, param, (8, 4), change))
     return groups + [_axis(weights, axis, found, context, now, change) for axis, found in tables.items()]
 
 
-def _coded(name: str, value: Dense, bits: Sequence[int], change: Callable[[str, Encoding], float]) -> _Group:
+def _coded(name: str, param: Param, bits: Sequence[int], change: Callable[[str, Encoding], float]) -> _Group:
     """A matrix, with a scale for each row, or a vector."""
-    granularity: Granularity = "per_row" if len(value.shape) > 1 else "per_tensor"
-    ways: list[Encoding] = [value, *(Quantized.encode(value.decode(), b, granularity) for b in bits)]
+    granularity: Granularity = "per_row" if len(param.shape) > 1 else "per_tensor"
+    coded = (Quantized.encode(param.value.decode(), b, granularity) for b in bits)
+    ways = [param.value, *(as_they_were(param, value) for value in coded)]
     losses = [0.0, *(change(name, way) for way in ways[1:])]
     choices = Choices.of([way.nbytes for way in ways], losses)
-    return _Group(value.nbytes, choices, lambda weights, picks: weights.replace(name, ways[picks[0]]))
+    return _Group(param.nbytes, choices, lambda weights, picks: weights.replace(name, ways[picks[0]]))
 
 
 def _axis(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from recprune.context import Context
 from recprune.errors import RecpruneError, unknown
+from recprune.pruning.protected_rows import as_they_were
 from recprune.pruning.step import Step
 from recprune.weights import Encoding, Sparse, Weights
 
@@ -76,7 +77,7 @@ class KeepTop(Step):
                     raise RecpruneError("keep_top needs the item products of the training data to refit and to rank")
                 if context.gram.shape != shape:
                     raise RecpruneError(f"item products of {context.gram.shape} do not fit {name!r} of shape {shape}")
-            kept = self._sparse(weights[name].value, context)
+            kept = as_they_were(weights[name], self._sparse(weights[name].value, context))
             if kept.nbytes < weights[name].nbytes:
                 weights = weights.replace(name, kept)
         return weights

@@ -9,6 +9,7 @@ import numpy as np
 
 from recprune.context import Context
 from recprune.errors import RecpruneError, unknown
+from recprune.pruning.protected_rows import as_they_were
 from recprune.pruning.removable import REMOVABLE, plain
 from recprune.pruning.step import Step
 from recprune.recovery.sparsity import Sparsity, kept
@@ -82,7 +83,8 @@ class Sparsify(Step):
         for name in names:
             value = trained[name].value
             arrays[name] = (value.inner if isinstance(value, Rows) else value).decode()
-            trained = trained.replace(name, weights[name].value.recode(value.decode()))
+            stored = weights[name].value.recode(value.decode())
+            trained = trained.replace(name, as_they_were(trained[name], stored))
         for group in groups:
             # What training made zero; and the smallest where there are fewer, such as after an early end.
             norms = group.pool.norms(arrays)
