@@ -42,7 +42,11 @@ def test_from_keys_to_verified_recommendations(type_, tmp_path):
     assert code == 0
     digest = verify_artifact(tmp_path / "ranker", tmp_path / "release.pub")
     assert digest in said
-    assert digest in type_("verify", "ranker", "--key", "release.pub")[1]
+    assert digest in type_("verify", "ranker", "--key", "release.pub", "--artifact", digest)[1]
+    code, said = type_("verify", "ranker", "--key", "release.pub", "--artifact", "00")
+    assert (code, said) == (2, f"error: ranker is signed, but it is artifact {digest}, not 00\n")
+    code, said = type_("verify", "ranker", "--key", "release.pub", "--request", "POST /top_k")
+    assert (code, said) == (2, "error: ranker is an artifact: --request and --data are for answers\n")
 
     (tmp_path / "users.csv").write_text("user,item\nü,a\nv,d\nü,b\nw,unheard of\n", encoding="utf-8")
     code, said = type_(

@@ -59,7 +59,10 @@ def forget(
         console.print(f"still in {file}, which is not recprune's to change: delete the user there", soft_wrap=True)
     if found["forgotten"]:
         many = f"{found['forgotten']} user" + ("s" if found["forgotten"] > 1 else "")
-        done = "; ".join(f"{name}: {task['how']}" for name, task in found["tasks"].items()) or "nothing was trained yet"
+        done = (
+            "; ".join(f"{name}: {task['how']}" for name, task in found["tasks"].items())
+            or f"nothing was trained yet in {folder}"
+        )
         console.print(f"forgotten: {many}; {done}", soft_wrap=True)
     else:
         console.print("already forgotten: nothing to do", soft_wrap=True)

@@ -20,7 +20,10 @@ def recommend(
     ],
     users: Annotated[
         Path,
-        typer.Option(help="csv or parquet: a row for each `user` and `item` of the histories.", show_default=False),
+        typer.Option(
+            help="csv or parquet: a row for each `user` and `item` of the histories, the latest last.",
+            show_default=False,
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Where the lists go: .parquet or .csv.", show_default=False)],
     k: Annotated[int, typer.Option("--k", help="Items a user.")] = 10,

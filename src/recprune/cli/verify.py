@@ -31,7 +31,9 @@ def verify(
         str, typer.Option(help="Instead of a key: who signed at sigstore.dev.", show_default=False)
     ] = "",
     issuer: Annotated[str, typer.Option(help="Who vouches for the identity.", show_default=False)] = "",
-    artifact: Annotated[str, typer.Option(help="Answers of this artifact only: its SHA-256.", show_default=False)] = "",
+    artifact: Annotated[
+        str, typer.Option(help="This artifact only, or answers of it: the SHA-256 of its manifest.", show_default=False)
+    ] = "",
     request: Annotated[
         str, typer.Option(help="What a response answers, such as `POST /top_k`.", show_default=False)
     ] = "",
@@ -43,7 +45,11 @@ def verify(
     if path.is_dir():
         if (key is None) == (not identity):
             raise RecpruneError("say whom to trust: --key KEY, or --identity WHO --issuer URL")
+        if request or data:
+            raise RecpruneError(f"{path} is an artifact: --request and --data are for answers")
         digest = verify_artifact(path, key or Sigstore(identity, issuer))
+        if artifact and artifact != digest:
+            raise RecpruneError(f"{path} is signed, but it is artifact {digest}, not {artifact}")
         console.print(f"verified: {path}, SHA-256 of its manifest {digest}", soft_wrap=True)
         return
     if key is None:

@@ -100,7 +100,7 @@ def _card(name: str, anchor: str, task: Mapping[str, Any]) -> str:
     if task["advantage"]:
         a = task["advantage"][0]
         shipped = {point["name"] for point in task["frontier"] if point.get("chosen")}
-        whose = "" if a["ours"] in shipped else f"Recipe {esc(a['ours'])}, not shipped: "
+        whose = "" if a.get("ours", "") in {"", *shipped} else f"Recipe {esc(a['ours'])}, not shipped: "
         html += (
             f"<p><small>{whose}{_against(a['value'])} the smallest peer with "
             f"{esc(at_quality(a))} ({esc(a['peer'])})</small></p>"
