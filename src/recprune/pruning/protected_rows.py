@@ -16,8 +16,8 @@ def as_they_were(param: Param, value: Encoding) -> Encoding:
     """`value`, another way to store `param`, with protected rows that read exactly as before.
 
     A row of padding is added up many times, so it must not become nearly zero. Those that a code would change are stored
-    beside it as floats; where that is not smaller, the parameter stays as it is. Where one of them is the row of unknown
-    ids (`has_unknown`), they are learned rows like all others, and coded.
+    beside it as floats; only tables can be stored so, and what is none stays as it is. Where one of them is the row of
+    unknown ids (`has_unknown`), they are learned rows like all others, and coded.
     """
     if param.has_unknown or not param.protected:
         return value
@@ -27,8 +27,7 @@ def as_they_were(param: Param, value: Encoding) -> Encoding:
         return value
     if len(value.shape) != 2:
         return param.value
-    apart = _apart(value, rows, exact)
-    return apart if apart.nbytes < param.nbytes else param.value
+    return _apart(value, rows, exact)
 
 
 def _apart(value: Encoding, rows: npt.NDArray[np.int64], exact: npt.NDArray[np.float32]) -> Encoding:

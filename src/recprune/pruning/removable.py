@@ -164,6 +164,8 @@ class _Weights(Removable):
                 raise RecpruneError(f"{name!r} has {len(param.shape)} axes; single weights are those of matrices")
             place, rows = _places(param.value)
             reads = np.bincount(place, context.shares(param.axes[0], len(place)), rows)
+            if not param.has_unknown:  # the row of a mask or of padding is not made zero
+                reads[place[list(param.protected)]] = 1e12 * (1 + reads.max(initial=0))
             part = Part(name, None, np.zeros(0, np.int64), reads)
             found.append(cls((name,), Pool((part,), rows * param.shape[1])))
         return found

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.errors import RecpruneError
-from recprune.pruning.protected_rows import as_they_were
 from recprune.weights import Encoding, LowRank, Param, Rows
 
 __all__ = ["drop"]
@@ -31,9 +30,7 @@ def drop(param: Param, kept: npt.NDArray[np.bool_], shares: npt.NDArray[np.float
     kept = kept | (np.arange(len(kept)) == shared)
     if param.unknown_is_zero:  # the mean of what only the row of zeros reads
         shares = np.where(np.arange(len(kept)) == shared, 1.0, 0.0)
-    if kept.all():
-        return param
-    return replace(param, value=as_they_were(param, _drop(param.value, kept, shared, shares)))
+    return param if kept.all() else replace(param, value=_drop(param.value, kept, shared, shares))
 
 
 def _shared(value: Encoding) -> int:

@@ -84,7 +84,11 @@ class Step:
             if on is not None:
                 self.check(weights, name, on)
             try:
-                weights = weights.replace(name, as_they_were(weights[name], change(weights[name])))
+                value = change(weights[name])
+                exact = as_they_were(weights[name], value)
+                if exact is not value and exact.nbytes >= weights[name].nbytes:  # a small table, not worth it
+                    exact = weights[name].value
+                weights = weights.replace(name, exact)
             except RecpruneError as error:
                 raise RecpruneError(f"{self.verb} cannot act on {name!r}: {error}") from error
         return weights
