@@ -65,7 +65,8 @@ class Context:
     `trainer`: how to retrain. `calibration`: the model run on data; `labels`: what is true of each of its rows, (rows,
     outputs), where the adapter knows. `parts`: bytes on disk of each part of the
     artifact that weights would give: parameters, vocabularies, and the files around them. `say`: where progress goes,
-    one line a time.
+    one line a time. `given`: where data was given, the kind of model in words, such as `a model in closed form`: what is not
+    here then, no data brings.
     """
 
     popularity: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
@@ -78,28 +79,39 @@ class Context:
     parts: Callable[[Weights], Mapping[str, int]] | None = None
     seed: int = 0
     say: Callable[[str], None] = lambda line: None
+    given: str = ""
+
+    def lacks(self, need: str, why: str, advice: str) -> RecpruneError:
+        """The error of what needs more than is here: `why` goes on about the kind of model, `advice` is to give data.
+
+        >>> str(Context(given="a model in closed form").lacks("retrain needs a loss", "has none", "give data"))
+        'retrain needs a loss; data was given, but a model in closed form has none'
+        """
+        return RecpruneError(f"{need}; data was given, but {self.given} {why}" if self.given else f"{need}; {advice}")
 
     def reads(self, axis: str, rows: int) -> npt.NDArray[np.float64]:
         """Reads of each row of `axis`; RecpruneError where they were not counted."""
-        return _counted("reads", self.popularity, axis, rows)
+        return self._counted("reads", self.popularity, axis, rows)
 
     def users_of(self, axis: str, rows: int) -> npt.NDArray[np.float64]:
         """Distinct users that each row of `axis` rests on; RecpruneError where they were not counted."""
-        return _counted("users", self.users, axis, rows)
+        return self._counted("users", self.users, axis, rows)
 
     def shares(self, axis: str, rows: int) -> npt.NDArray[np.float64]:
         """Reads of each row where they were counted and there are any; else every row counts alike."""
         counts = self.reads(axis, rows) if axis in self.popularity else np.zeros(rows)
         return counts if counts.sum() > 0 else np.ones(rows)
 
-
-def _counted(what: str, found: Mapping[str, npt.NDArray[Any]], axis: str, rows: int) -> npt.NDArray[np.float64]:
-    if axis not in found:
-        known = ", ".join(sorted(found)) or "none"
-        raise RecpruneError(f"no {what} were counted for axis {axis!r}; give data to count them (counted: {known})")
-    counts = np.asarray(found[axis], dtype=np.float64)
-    if counts.shape != (rows,):
-        raise RecpruneError(f"{what} of axis {axis!r} have shape {counts.shape}, the axis has {rows} rows")
-    if not (np.isfinite(counts).all() and (counts >= 0).all()):
-        raise RecpruneError(f"{what} of axis {axis!r} must be counts, some are negative, NaN or infinite")
-    return counts
+    def _counted(
+        self, what: str, found: Mapping[str, npt.NDArray[Any]], axis: str, rows: int
+    ) -> npt.NDArray[np.float64]:
+        if axis not in found:
+            known = ", ".join(sorted(found)) or "none"
+            need = f"no {what} were counted for axis {axis!r} (counted: {known})"
+            raise self.lacks(need, "has none of it", "give data to count them")
+        counts = np.asarray(found[axis], dtype=np.float64)
+        if counts.shape != (rows,):
+            raise RecpruneError(f"{what} of axis {axis!r} have shape {counts.shape}, the axis has {rows} rows")
+        if not (np.isfinite(counts).all() and (counts >= 0).all()):
+            raise RecpruneError(f"{what} of axis {axis!r} must be counts, some are negative, NaN or infinite")
+        return counts

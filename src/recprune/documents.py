@@ -10,12 +10,13 @@ import numpy as np
 
 from recprune.errors import RecpruneError
 
-__all__ = ["is_a", "plain_numbers", "read_yaml"]
+__all__ = ["in_words", "is_a", "plain_numbers", "read_yaml"]
 
 _LIMIT = 256 << 10  # bytes
 _MOST = 100_000  # values, those that are named twice counted twice
 _LARGEST = 1e308
 _DEEPEST = 50  # levels
+_IN_WORDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false", "None": "nothing"}
 
 
 def read_yaml(path: Path) -> Any:
@@ -51,14 +52,32 @@ def read_yaml(path: Path) -> Any:
 def is_a(kind: str, value: Any) -> bool:
     """Whether a value fits what a dataclass says of a field: `int`, `float` (finite), `str` or `bool`.
 
-    A kind that is none of these fits everything.
+    Also one of several, such as `int | None`, and a list of them, such as `tuple[int, ...]`. A kind that is none of these
+    fits everything.
 
-    >>> is_a("int", True), is_a("float", 1), is_a("float", float("nan"))
-    (False, True, False)
+    >>> is_a("int", True), is_a("float", 1), is_a("float", float("nan")), is_a("tuple[int, ...]", [1, 2.5])
+    (False, True, False, False)
     """
+    if " | " in kind:
+        return any(is_a(one, value) for one in kind.split(" | "))
+    if kind.startswith("tuple["):
+        return isinstance(value, list | tuple) and all(is_a(kind[6:-6], one) for one in value)
+    if kind == "None":
+        return value is None
     if kind == "float":
         return type(value) in (int, float) and abs(value) < _LARGEST
     return type(value).__name__ == kind if kind in ("int", "str", "bool") else True
+
+
+def in_words(kind: str) -> str:
+    """What `is_a` asks for.
+
+    >>> in_words("int | None"), in_words("tuple[str, ...]")
+    ('a whole number or nothing', 'a list, each a text')
+    """
+    if kind.startswith("tuple["):
+        return f"a list, each {in_words(kind[6:-6])}"
+    return " or ".join(_IN_WORDS.get(one, one) for one in kind.split(" | "))
 
 
 def plain_numbers(given: Any) -> None:

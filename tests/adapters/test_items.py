@@ -67,6 +67,26 @@ def test_refits_need_the_data(model):
         compress(model, Recipe(), [])
 
 
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"retrain": {}}, "a model in closed form is not trained by gradients; leave retrain out"),
+        ({"sparsify": {"target": "*", "keep": 0.5}}, "a model in closed form is not trained by gradients; use a drop_"),
+        ({"compensate": {}}, "a model in closed form has no layers"),
+        ({"drop_rows": {"target": "item_weights", "budget": {"uniform": 0.5}, "importance": "taylor"}},
+         "a model in closed form has none"),
+        ({"drop_rows": {"target": "item_weights", "budget": {"uniform": 0.5}, "importance": "chi_squared"}},
+         "a model in closed form is not counted by class there; choose another importance"),
+    ],
+)  # fmt: skip
+def test_data_that_was_given_is_not_asked_for(model, data, step, message):
+    recipe = Recipe.from_json({"steps": [step]})
+    with pytest.raises(RecpruneError, match=f"; data was given, but {message}"):
+        compress(model, recipe, data)
+    with pytest.raises(RecpruneError, match="; give data"):
+        compress(model, recipe)
+
+
 def ones(rows):
     return sparse.csr_array(np.array(rows, np.float32))
 

@@ -175,3 +175,10 @@ def test_reads_of_pairs_use_no_label(model, data):
 def test_other_data_is_refused(model):
     with pytest.raises(RecpruneError, match="is a LikeData, got dict"):
         compress(model, Recipe(), {})
+
+
+def test_classes_that_are_not_counted_are_not_asked_for(model, data):
+    field = next(iter(model.tables))
+    recipe = Recipe.from_json({"steps": [{"drop_ids": {"axis": field, "keep": 0.5, "importance": "chi_squared"}}]})
+    with pytest.raises(RecpruneError, match="; data was given, but a model of tables of ids is not counted by class"):
+        compress(model, recipe, data)

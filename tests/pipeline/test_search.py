@@ -66,8 +66,14 @@ def test_a_search_leaves_an_artifact_a_recipe_and_a_page(folder, task):
     [
         ((), "a search needs a constraint"),
         (("--size", "5 parsecs"), "size '5 parsecs' is no number with a unit, such as 500kB"),
+        (("--size", "0kB"), "size '0kB' must be above zero, such as 500kB"),
+        (("--ratio", "-5"), "must be a number from 1 on, got -5"),
+        (("--ratio", "0"), "must be a number from 1 on, got 0"),
+        (("--ratio", "nan"), "must be a number from 1 on, got nan"),
+        (("--max-drop", "auc:-1"), "rule 'auc:-1' is not metric:drop"),
         (("--size", "10b", "--trials", "8"), "nothing that was tried fits into 10 bytes; the smallest has"),
         (("--max-drop", "ndcg@10:1%"), r"the search judges auc, gauc, logloss, calibration_error, not 'ndcg@10'"),
+        (("--ratio", "2", "--time-limit", "0s"), "time limit '0s' must be above zero, such as 30m"),
         (("--ratio", "2", "--time-limit", "soon"), "time limit 'soon' is no number with a unit, such as 30m"),
     ],
 )

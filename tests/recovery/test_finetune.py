@@ -145,6 +145,22 @@ def test_a_loss_that_is_not_finite_stops_at_its_step():
     tuned.table.weight.copy_(torch.zeros(6, 2))  # closed: it can be written to again
 
 
+@pytest.mark.parametrize(("at", "wanted"), [(1, 0), (2, 1)])
+def test_a_validation_loss_that_is_not_finite_is_named_and_the_last_good_state_kept(at, wanted):
+    model, calls, lines = with_table(rows_table()), [], []
+
+    def loss(model, rows):  # of rows 0 in training, of rows 1 on validation: once before, and once an epoch
+        calls.extend(rows.tolist())
+        return toward(float("nan") if rows[0] and sum(calls) > at else 8.0)(model, rows * 0)
+
+    given = {"valid": [torch.tensor([1])], "epochs": 4, "lr": 0.1, "progress": lines.append}
+    tuned = finetune(model, [torch.tensor([0])] * 5, loss, **given)
+    assert lines[-1] == f"the validation loss is nan after epoch {at}: stopped, the last good state is kept"
+    assert sum("epoch " in line and "/4" in line for line in lines) == wanted
+    assert bool(table(tuned)[0, 0] > table(model)[0, 0]) == bool(wanted)
+    assert torch.isfinite(table(tuned)).all()
+
+
 def test_a_gradient_that_is_not_finite_stops_too():
     def steep(model, rows):
         return (model(rows) - model(rows)).abs().sum().sqrt()  # 0, with the gradient 0 / 0

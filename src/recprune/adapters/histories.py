@@ -62,4 +62,11 @@ def history_context(snapshot: Callable[[], Snapshot], data: Any, seed: int, say:
     counts = np.append(np.bincount(matrix.indices, minlength=len(ids)), 0)
     calibration = GraphCalibration(snapshot, columns, no_gradients)
     # A history holds an item once: as many users as readings.
-    return Context({"item": counts}, users={"item": counts}, calibration=calibration, seed=seed, say=say)
+    return Context(
+        {"item": counts},
+        users={"item": counts},
+        calibration=calibration,
+        seed=seed,
+        say=say,
+        given="a model of neighbours or factors",
+    )

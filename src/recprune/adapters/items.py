@@ -39,7 +39,9 @@ class ItemAdapter:
             raise RecpruneError(f"the data of this model is a NextItemData, got {type(data).__name__}")
         counts = np.append(data.counts[: data.catalogue], 0)
         products = item_products(data.user_items, say)
-        return Context({"item": counts}, users={"item": counts}, gram=products, seed=seed, say=say)
+        return Context(
+            {"item": counts}, users={"item": counts}, gram=products, seed=seed, say=say, given="a model in closed form"
+        )
 
     def check(self, model: ItemItem, weights: Weights, data: Any) -> None:
         """Nothing to check: the only structure is the items themselves."""

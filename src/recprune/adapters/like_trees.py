@@ -78,7 +78,7 @@ class LikeTreesAdapter:
 
         calibration = GraphCalibration(lambda: self.read(model), columns, no_gradients)
         users = users_by_row(data.train["user"].to_numpy(), features, train)
-        return Context(popularity, users=users, calibration=calibration, seed=seed, say=say)
+        return Context(popularity, users=users, calibration=calibration, seed=seed, say=say, given="a model of trees")
 
     def check(self, model: LikeTrees, weights: Weights, data: Any) -> None:
         """RecpruneError where a column was cut that trees read."""

@@ -87,7 +87,15 @@ class SequenceAdapter:
 
         calibration = GraphCalibration(lambda: self.read(model), columns, trainer.gradients)
         # A history holds an item once, so what is read once a history is read once a user.
-        return Context(popularity, users=popularity, trainer=trainer, calibration=calibration, seed=seed, say=say)
+        return Context(
+            popularity,
+            users=popularity,
+            trainer=trainer,
+            calibration=calibration,
+            seed=seed,
+            say=say,
+            given="a model of sequences",
+        )
 
 
 def _blocks(model: SequenceModel) -> list[Block]:

@@ -117,6 +117,10 @@ class SklearnAdapter:
             classes = np.asarray(held.T @ fit.truth)
             by_class[axis] = ByClass(np.concatenate([classes, np.zeros((1, classes.shape[1]))]), fit.truth.sum(axis=0))
         calibration = GraphCalibration(lambda: self.read(model), fit.columns, fit.gradients)
+        # Without y, labels may still be given.
+        given = (
+            "a model without a classifier" if parts.head is None else "a classifier of texts" if fit.labelled else ""
+        )
         return Context(
             reads,
             by_class=by_class,
@@ -124,6 +128,7 @@ class SklearnAdapter:
             calibration=calibration,
             seed=seed,
             say=say,
+            given=given,
         )
 
 

@@ -108,7 +108,15 @@ class TableAdapter:
 
         calibration = GraphCalibration(lambda: self.read(model), columns, trainer.gradients)
         users = users_by_row(data.train["user"].to_numpy(), features, train)
-        return Context(popularity, users=users, trainer=trainer, calibration=calibration, seed=seed, say=say)
+        return Context(
+            popularity,
+            users=users,
+            trainer=trainer,
+            calibration=calibration,
+            seed=seed,
+            say=say,
+            given="a model of tables of ids",
+        )
 
 
 def _input_axes(model: TableModel) -> Iterator[str]:

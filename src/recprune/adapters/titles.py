@@ -57,7 +57,12 @@ class TitleAdapter:
         if data is None:
             return Context(seed=seed, say=say)
         read = model.vectorizer.transform(data)
-        return Context({"word": np.bincount(read.indices, minlength=model.postings.shape[0])}, seed=seed, say=say)
+        return Context(
+            {"word": np.bincount(read.indices, minlength=model.postings.shape[0])},
+            seed=seed,
+            say=say,
+            given="an index of titles",
+        )
 
     def check(self, model: TitleIndex, weights: Weights, data: Any) -> None:
         """Nothing to check: words may go, items stay."""

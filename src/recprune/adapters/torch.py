@@ -137,7 +137,14 @@ class TorchAdapter:
         batches = data if isinstance(data, Batches) else Batches(data)
         trainer = _Trainer(self, model, batches, seed)
         calibration = TorchCalibration(lambda weights: self.rebuild(model, weights), batches, self.read(model))
-        return Context(self.count_reads(model, batches), trainer=trainer, calibration=calibration, seed=seed, say=say)
+        return Context(
+            self.count_reads(model, batches),
+            trainer=trainer,
+            calibration=calibration,
+            seed=seed,
+            say=say,
+            given="a torch module",
+        )
 
     def count_reads(self, model: nn.Module, data: Batches) -> dict[str, npt.NDArray[np.int64]]:
         """How often each row of each table with a named row axis is looked up in one pass over the batches, by axis.

@@ -111,4 +111,4 @@ def tree_context(
         labels = (labels == np.arange(outputs)).astype(np.float64)
 
     calibration = GraphCalibration(read, lambda graph: {name: columns[name] for name in graph.columns}, no_gradients)
-    return Context(calibration=calibration, labels=labels, seed=seed, say=say)
+    return Context(calibration=calibration, labels=labels, seed=seed, say=say, given="a model of trees")

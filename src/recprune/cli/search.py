@@ -24,8 +24,9 @@ def search(
         str, typer.Option(help="The most that the artifact may have, such as `500kB` or `1MB`.", show_default=False)
     ] = "",
     ratio: Annotated[
-        float, typer.Option(help="How many times smaller the artifact must be, such as `100`.", show_default=False)
-    ] = 0,
+        float | None,
+        typer.Option(help="How many times smaller the artifact must be, such as `100`.", show_default=False),
+    ] = None,
     max_drop: Annotated[
         str, typer.Option(help="What may be lost, such as `auc:0.001,gauc:1%`.", show_default=False)
     ] = "",
@@ -53,7 +54,7 @@ def search(
     from recprune.pipeline.search import search_task
     from recprune.report import write_search_report
 
-    if not (size or ratio or max_drop):
+    if ratio is None and not (size or max_drop):
         raise RecpruneError("a search needs a constraint: --max-drop, --size or --ratio")
     with working(open_run(config, runs)) as work:
         found = search_task(
@@ -61,7 +62,7 @@ def search(
             task,
             max_drop=max_drop or None,
             size=_bytes(size) if size else None,
-            ratio=ratio or None,
+            ratio=ratio,
             trials=trials,
             retrain=retrain,
             time_limit=_seconds(time_limit) if time_limit else math.inf,
@@ -126,6 +127,9 @@ def _seconds(text: str) -> float:
 
 def _number(text: str, what: str, units: tuple[str, ...], example: str) -> float:
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-zA-Z]*)\s*", text)
-    if match is None or match.group(2).lower() not in units or float(match.group(1)) <= 0:
+    if match is None or match.group(2).lower() not in units:
         raise RecpruneError(f"{what} {text!r} is no number with a unit, such as {example}")
-    return float(match.group(1)) * _UNITS[match.group(2).lower()]
+    number = float(match.group(1)) * _UNITS[match.group(2).lower()]
+    if not 0 < number < math.inf:
+        raise RecpruneError(f"{what} {text!r} must be above zero, such as {example}")
+    return number

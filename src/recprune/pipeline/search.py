@@ -16,7 +16,7 @@ from recprune.files import new_directory, remove_directory, write_bytes
 from recprune.judge import Judge
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.run import Run
-from recprune.pruning.search import Found, search
+from recprune.pruning.search import Found, constraint, search
 from recprune.pruning.trials import HOW, Trial
 
 __all__ = ["search_task"]
@@ -42,6 +42,7 @@ def search_task(
         raise RecpruneError(
             f"search retrains and chooses by the log without noise; give the private task {name!r} a recipe"
         )
+    constraint(max_drop, size, ratio, time_limit)  # before anything is trained
     trained = run.stage(name, "train")
     task = run.task(name)
     folder = run.folder / name

@@ -24,7 +24,7 @@ from recprune.pruning.store import MADE_UP, Store, alone
 from recprune.pruning.trials import RATIOS, Trial, choose, family, frontier, meets
 from recprune.pruning.workbench import Workbench
 
-__all__ = ["Found", "search"]
+__all__ = ["Found", "constraint", "search"]
 
 _FIRST = 24  # recipes of the first frontier
 _NEAR = math.log(1.3)
@@ -121,11 +121,9 @@ def search(
     Raises RecpruneError where the constraint was not reached, naming the best that was, and for a store that is damaged or
     in use.
     """
-    if max_drop is None and size is None and ratio is None:
-        raise RecpruneError("a search needs a constraint: max_drop, size or ratio")
+    gate = constraint(max_drop, size, ratio, time_limit)
     if workers > 1 and reopen is None:
         raise RecpruneError("several workers need `reopen`, which gives each of them the model")
-    gate = Gate.parse(max_drop) if max_drop else None
     for rule in gate.rules if gate else ():
         if rule.metric not in judge.metrics:
             raise RecpruneError(f"the search judges {', '.join(judge.metrics)}, not {rule.metric!r}")
@@ -133,8 +131,10 @@ def search(
     bench = Workbench(model, data, judge, Path(folder), adapter or adapter_for(model), epochs, seed)
     original = bench.original_bytes() if original_bytes is None else original_bytes
     limit = size if ratio is None else min(int(original / ratio), size or original)
+    if limit == 0:
+        raise RecpruneError(f"a ratio of {ratio} leaves less than a byte: the original has {original:,} bytes")
     goal = _Goal(gate, limit, original, epochs, seed)
-    with alone(_path(bench)):
+    with alone(_path(bench), say):
         try:
             bench.measure(stop, say)
             _phase(bench, goal, False, _prepare(bench, goal, trials), stop, workers, reopen, say)
@@ -152,12 +152,25 @@ def search(
     return found
 
 
+def constraint(max_drop: str | None, size: int | None, ratio: float | None, time_limit: float) -> Gate | None:
+    """The gate that `max_drop` says. Raises RecpruneError where nothing is asked for, or what cannot be."""
+    if max_drop is None and size is None and ratio is None:
+        raise RecpruneError("a search needs a constraint: max_drop, size or ratio")
+    if size is not None and size < 1:
+        raise RecpruneError(f"size must be 1 byte or more, got {size}")
+    if ratio is not None and not 1 <= ratio < math.inf:
+        raise RecpruneError(f"ratio, how many times smaller, must be a number from 1 on, got {ratio}")
+    if not time_limit >= 0:
+        raise RecpruneError(f"time_limit must be seconds, got {time_limit}")
+    return None if max_drop is None else Gate.parse(max_drop)
+
+
 def _path(bench: Workbench) -> Path:
     return bench.folder / "trials.log"
 
 
 def _store(bench: Workbench, retrained: bool) -> Store:
-    return Store(_path(bench), bench.key + "-retrained" * retrained, bench.tradeoff, bench.fits)
+    return Store(_path(bench), bench.key + "-retrained" * retrained, bench.tradeoff, bench.fits, retrained)
 
 
 def _prepare(bench: Workbench, goal: _Goal, trials: int) -> int:
@@ -186,7 +199,7 @@ def _promise(bench: Workbench, goal: _Goal, count: int) -> int:
     How many are to be done in all, what was retrained for other constraints too.
     """
     store = _store(bench, True)
-    points = {trial.number: (trial, point) for trial, point in _store(bench, False).trials(False)}
+    points = {trial.number: (trial, point) for trial, point in _store(bench, False).trials()}
     promising = _promising(bench, goal, [trial for trial, _ in points.values()], count)
     found = [(points[trial.number][1], size) for trial, size in promising]
     if "width" in bench.tradeoff.kinds:  # a cut width is far off before retraining, and often the best after
@@ -221,7 +234,9 @@ def _promising(bench: Workbench, goal: _Goal, listed: Sequence[Trial], count: in
 
 def _near_bounds(best: Sequence[Trial], bounds: Sequence[int], count: int) -> list[tuple[Trial, int]]:
     """For each bound in turn the trials nearest to it, each with the bound: rather larger, to leave rows to choose from."""
-    reached = [bound for bound in bounds if bound >= min(t.disk_bytes for t in best)] or bounds
+    smallest = min(t.disk_bytes for t in best)
+    # Where none was reached, that which was asked for: `fit_bytes` may do what nothing did yet.
+    reached = [bound for bound in bounds if bound >= smallest] or bounds[:1]
     nearest = [sorted(best, key=lambda t: abs(math.log(t.disk_bytes / bound) - _NEAR)) for bound in reached]
     turns = [(line[i], bound) for i in range(len(best)) for line, bound in zip(nearest, reached, strict=True)]
     return turns[:count]
@@ -234,18 +249,19 @@ def _drops(recipe: Recipe) -> bool:
 def _run(bench: Workbench, goal: _Goal, retrained: bool, count: int, stop: float, worker: int, say: Say) -> None:
     """Try until `count` trials are done by all processes together."""
     store = _store(bench, retrained)
-    misses = 0
-    while store.done() < count and time.monotonic() < stop and misses < _MISSES:
-        if retrained and not store.waiting():
-            return
-        trial, size, settings, fit = store.ask((goal.seed, worker), _near(bench, goal, store))
-        epochs = goal.epochs if retrained else 0
-        asked = trial.user_attrs.get("bytes") or goal.aim(size + bench.around)
-        recipe = bench.space.recipe(settings, epochs, asked if fit else 0)
-        if not store.claim(trial, recipe):
-            store.fail(trial, "repeated")
-            misses += 1
-            continue
+    misses, what = 0, _what(retrained)
+    while time.monotonic() < stop and misses < _MISSES:
+        with store.turn():  # who counts and then takes must not be overtaken: no more are tried than was asked for
+            if store.done() + store.running() >= count or (retrained and not store.waiting()):
+                return
+            trial, size, settings, fit = store.ask((goal.seed, worker), _near(bench, goal, store))
+            epochs = goal.epochs if retrained else 0
+            asked = trial.user_attrs.get("bytes") or goal.aim(size + bench.around)
+            recipe = bench.space.recipe(settings, epochs, asked if fit else 0)
+            if not store.claim(trial, recipe):
+                store.fail(trial, "repeated")
+                misses += 1
+                continue
         misses = 0
         try:
             found = bench.judged(recipe, f"tried/{bench.key}-{'r' * retrained}{trial.number}")
@@ -254,13 +270,13 @@ def _run(bench: Workbench, goal: _Goal, retrained: bool, count: int, stop: float
                 store.fail(trial, "stopped")
                 raise
             store.fail(trial, "error", str(error))
+            say(f"not {what}: {error}")
             continue
         except BaseException:
             store.fail(trial, "stopped")
             raise
         value = found["differences"][bench.metric]["value"]
         store.finish(trial, (math.log(found["disk_bytes"]), -bench.signs[bench.metric] * value), found)
-        what = "retrained" if retrained else "trial"
         say(f"{what} {store.done()}/{count}: {found['disk_bytes']:,} bytes, {bench.metric} {value:+.4f}")
 
 
@@ -269,7 +285,7 @@ def _near(bench: Workbench, goal: _Goal, store: Store) -> float | None:
 
     In turns of what would be chosen now, which has every second one, and of the family's members.
     """
-    points = {trial.number: (trial, point) for trial, point in store.trials(False)}
+    points = {trial.number: (trial, point) for trial, point in store.trials()}
     listed = [trial for trial, _ in points.values()]
     members = list(family(listed, bench.metric, bench.signs[bench.metric], goal.original_bytes).values())
     try:
@@ -278,6 +294,10 @@ def _near(bench: Workbench, goal: _Goal, store: Store) -> float | None:
         chosen = []
     turns = [trial for member in members for trial in (*chosen, member)] or chosen
     return points[turns[len(points) // 2 % len(turns)].number][1]["price"] if turns else None
+
+
+def _what(retrained: bool) -> str:
+    return "retrained" if retrained else "tried"
 
 
 def _phase(
@@ -293,6 +313,8 @@ def _phase(
     """Run in this process, or in several that are watched from here."""
     if workers == 1:
         return _run(bench, goal, retrained, count, stop, 0, say)
+    store, what = _store(bench, retrained), _what(retrained)
+    failed = store.failures()
     spawn = multiprocessing.get_context("spawn")
     left = stop - time.monotonic()
     given = (reopen, bench.folder, bench.adapter, goal, retrained, count, left)
@@ -300,13 +322,18 @@ def _phase(
     for process in processes:
         process.start()
     try:
-        told = -1
-        while any(process.is_alive() for process in processes):
-            time.sleep(0.5)
-            done = _store(bench, retrained).done()
+        told, alive = -1, True
+        while alive:
+            alive = any(process.is_alive() for process in processes)  # what the last of them did is told too
+            if alive:
+                time.sleep(0.5)
+            done, now = store.done(), store.failures()
+            for number in sorted(now.keys() - failed.keys()):
+                say(f"not {what}: {now[number]}")
+            failed = now
             if done != told:
                 told = done
-                say(f"{'retrained' if retrained else 'trial'} {done}/{count}")
+                say(f"{what} {done}/{count}")
     except BaseException:
         for process in processes:
             process.join(10)  # Ctrl-C reaches the workers too: each marks its trial as stopped
@@ -341,7 +368,7 @@ def _tried(bench: Workbench) -> list[Trial]:
     """Everything judged, one-shot first; numbers are unique over both."""
     if not bench.measured:
         raise RecpruneError("stopped before every part was measured; the same command goes on from there")
-    first, second = ([trial for trial, _ in _store(bench, r).trials(r)] for r in (False, True))
+    first, second = ([trial for trial, _ in _store(bench, r).trials()] for r in (False, True))
     start = max((trial.number for trial in first), default=-1) + 1
     return first + [replace(trial, number=trial.number + start) for trial in second]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, Self
 
 from recprune.context import Context
-from recprune.documents import plain_numbers
+from recprune.documents import in_words, is_a, plain_numbers
 from recprune.errors import RecpruneError, unknown
 from recprune.pruning.protected_rows import as_they_were
 from recprune.weights import Encoding, Param, Weights
@@ -68,7 +68,10 @@ class Step:
                 raise RecpruneError(f"{self.verb}: {name} must be a pattern of names, got {getattr(self, name)!r}")
         keep = getattr(self, "keep", 1)
         if type(keep) not in (int, float) or not 0 < keep <= 1:
-            raise RecpruneError(f"keep must be in (0, 1], got {keep!r}")
+            raise RecpruneError(f"{self.verb}: keep must be in (0, 1], got {keep!r}")
+        for field in fields(self):
+            if not is_a(str(field.type), value := getattr(self, field.name)):
+                raise RecpruneError(f"{self.verb}: {field.name} must be {in_words(str(field.type))}, got {value!r}")
 
     def __call__(self, weights: Weights, context: Context) -> Weights:
         """The smaller weights. Raises RecpruneError for a target that it cannot act on."""
@@ -112,15 +115,15 @@ class Step:
 
     @classmethod
     def from_fields(cls, given: Mapping[str, Any]) -> Self:
-        """Build from the fields of a recipe; an unknown one is named with the nearest known one."""
+        """Build from the fields of a recipe; an unknown one is named with the nearest known one, a missing one too."""
         names = [f.name for f in fields(cls)]
         for name in given:
             if name not in names:
                 raise unknown(f"field of {cls.verb}", str(name), names)
-        try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
-        except TypeError as error:
-            raise RecpruneError(f"{cls.verb}: {error}") from error
+        missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in given]
+        if missing:
+            raise RecpruneError(f"{cls.verb}: {missing[0]} is missing; fields are: {', '.join(names)}")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
 
 
 def _plain(value: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -25,22 +26,19 @@ _TRUST = (0.2, 5.0)
 class Store:
     """The trials of one search, by the name of what is searched: another model in the same file is another search.
 
-    `name`: of the study. `fits`: whether `fit_bytes` can act on the model. Every method reads the file anew, so that all
-    processes see the same.
+    `name`: of the study. `fits`: whether `fit_bytes` can act on the model. `retrained`: whether what is tried is. Every
+    method reads the file anew, so that all processes see the same.
     """
 
-    def __init__(self, path: Path, name: str, tradeoff: Tradeoff, fits: bool) -> None:
-        try:
-            import optuna
+    def __init__(self, path: Path, name: str, tradeoff: Tradeoff, fits: bool, retrained: bool) -> None:
+        journal = _journal(path)
+        import optuna
 
-            from recprune.pruning.journal import Journal
-        except ImportError:
-            raise RecpruneError("searching needs Optuna: pip install 'recprune[search]'") from None
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._optuna, self.path, self.tradeoff, self.fits = optuna, path, tradeoff, fits
+        self._optuna, self.path, self.tradeoff, self.fits, self.retrained = optuna, path, tradeoff, fits, retrained
         path.parent.mkdir(parents=True, exist_ok=True)
         self.study = optuna.create_study(
-            storage=optuna.storages.JournalStorage(Journal(path)),
+            storage=optuna.storages.JournalStorage(journal),
             study_name=name,
             directions=["minimize", "minimize"],
             load_if_exists=True,
@@ -133,16 +131,33 @@ class Store:
         """Whether nothing was ever asked for."""
         return not self._listed()
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep the other processes of a search from taking a trial meanwhile."""
+        with self.path.with_suffix(".turn.held").open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
+
     def waiting(self) -> int:
         """How many points are in line."""
-        return len(self.study.get_trials(deepcopy=False, states=[self._optuna.trial.TrialState.WAITING]))
+        return self._count(self._optuna.trial.TrialState.WAITING)
+
+    def running(self) -> int:
+        """How many are being tried."""
+        return self._count(self._optuna.trial.TrialState.RUNNING)
 
     def done(self) -> int:
-        """Trials that were judged, or cannot be."""
-        complete = self._optuna.trial.TrialState.COMPLETE
-        return sum(t.state == complete or "error" in t.user_attrs for t in self._listed())
+        """Trials that were judged; or cannot be, which of those that are retrained do not count."""
+        return self._count(self._optuna.trial.TrialState.COMPLETE) + (0 if self.retrained else len(self.failures()))
 
-    def trials(self, retrained: bool) -> list[tuple[Trial, dict[str, Any]]]:
+    def failures(self) -> dict[int, str]:
+        """Why some cannot be, by number."""
+        return {t.number: t.user_attrs["error"] for t in self._listed() if "error" in t.user_attrs}
+
+    def _count(self, state: Any) -> int:
+        return len(self.study.get_trials(deepcopy=False, states=[state]))
+
+    def trials(self) -> list[tuple[Trial, dict[str, Any]]]:
         """What was judged, with its point."""
         complete = [self._optuna.trial.TrialState.COMPLETE]
         result = []
@@ -158,7 +173,7 @@ class Store:
                 found["others"],
                 found["us"],
                 found["folder"],
-                retrained,
+                self.retrained,
             )
             result.append((one, dict(trial.params)))
         return result
@@ -170,15 +185,25 @@ def _digest(value: Any) -> bytes:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).digest()
 
 
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold a journal for one search and its workers. Raises RecpruneError where another search holds it."""
-    import fcntl
+def _journal(path: Path) -> Any:
+    try:
+        from recprune.pruning.journal import Journal
+    except ImportError:
+        raise RecpruneError("searching needs Optuna: pip install 'recprune[search]'") from None
+    return Journal(path)
 
+
+@contextmanager
+def alone(path: Path, say: Callable[[str], None] = lambda line: None) -> Iterator[None]:
+    """Hold a journal, mended where it was damaged, for one search and its workers.
+
+    Raises RecpruneError where another search holds it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".held").open("w") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise RecpruneError(f"{path} is in use by another search; wait for it, or stop it") from None
+        _journal(path).mend(say)
         yield

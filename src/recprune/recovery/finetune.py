@@ -49,7 +49,8 @@ def finetune(
     of the model (Ba and Caruana 2014).
     With `valid`, batches of the same kind, the epoch with the least mean loss over their rows is what comes back, or the
     model as it was where none was better. A loss or gradient that is not finite ends the training with the last good state;
-    in the first epoch there is none, and RecpruneError names the step.
+    in the first epoch there is none, and RecpruneError names the step. So does a validation loss that is not finite, where
+    the model as it was is a good state too.
 
     With `sparsity`, proximal steps make the units that it names zero (see `Shrinker`), and only epochs after which all
     zeros are there compete.
@@ -71,6 +72,7 @@ def finetune(
             if valid is not None and shrinker is None:
                 best = _mean_loss(model, valid, loss)
                 say(f"before: validation loss {best:.5f}")
+                best = best if math.isfinite(best) else math.inf
             moments: dict[Tensor, tuple[Tensor, Tensor]] = {}
             for epoch in range(epochs):
                 model.train()
@@ -103,6 +105,11 @@ def finetune(
                 if valid is not None:
                     now = _mean_loss(model, valid, loss)
                     line += f", validation loss {now:.5f}"
+                    if not math.isfinite(now):
+                        say(
+                            f"the validation loss is {now} after epoch {epoch + 1}: stopped, the last good state is kept"
+                        )
+                        break
                 ramping = shrinker is not None and shrinker.ramping
                 if now < best or ramping:
                     best, good = (
@@ -110,8 +117,10 @@ def finetune(
                         [tensor.detach().clone() for tensor in _held(params, model)],
                     )
                 say(line)
+            else:
+                if not good:
+                    say("no epoch was better than the model as it was, which is kept")
             if not good:
-                say("no epoch was better than the model as it was, which is kept")
                 return copy.deepcopy(start)
             _put(params, model, good)
             _rescale(model)

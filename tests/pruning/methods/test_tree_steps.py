@@ -173,7 +173,7 @@ def test_steps_that_need_data_say_so():
         (MergeLeaves, {"keep": 1.3}, r"keep must be in \(0, 1\], got 1.3"),
         (RefitLeaves, {"towards": "label"}, "labels"),
         (RefitLeaves, {"l2": 0}, "l2 must be above 0"),
-        (RefitLeaves, {"sweeps": 1.5}, "positive whole number"),
+        (RefitLeaves, {"sweeps": 1.5}, "refit_leaves: sweeps must be a whole number, got 1.5"),
         (ShrinkLeaves, {"strength": -1}, "above 0"),
         (RoundThresholds, {"bits": 9}, "bits must be 1..8"),
     ],

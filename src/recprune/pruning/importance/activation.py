@@ -28,7 +28,8 @@ def activation(units: Units, context: Context) -> npt.NDArray[np.float64]:
     if found:
         return total
     if context.calibration is None:
-        raise RecpruneError(f"activation of {units.axis!r} needs data to run the model on; give data")
+        need = f"activation of {units.axis!r} needs data to run the model on"
+        raise context.lacks(need, "is not run on it; choose another importance, such as expected_loss", "give data")
     inputs = context.calibration.inputs(units.weights)
     for name in units.names:
         for side, expression in units.sides(name):

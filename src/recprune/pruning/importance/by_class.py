@@ -19,8 +19,10 @@ def table_of(units: Units, context: Context) -> tuple[Array, Array]:
     """
     if units.axis not in context.by_class or not units.of_rows:
         known = ", ".join(sorted(context.by_class)) or "none"
-        raise RecpruneError(
-            f"rows of {units.axis!r} were not counted by class; give data with labels (counted: {known})"
+        raise context.lacks(
+            f"rows of {units.axis!r} were not counted by class (counted: {known})",
+            "is not counted by class there; choose another importance, such as expected_loss",
+            "give data with labels",
         )
     counts = context.by_class[units.axis]
     there, sizes = np.asarray(counts.reads, np.float64), np.asarray(counts.sizes, np.float64)

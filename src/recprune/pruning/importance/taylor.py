@@ -18,7 +18,8 @@ def taylor(units: Units, context: Context) -> npt.NDArray[np.float64]:
     `expected_loss` stands for. Source: Molchanov et al. 2017.
     """
     if context.calibration is None:
-        raise RecpruneError("taylor needs gradients; give data, and a loss where the model is your own")
+        why = "has none; choose another importance, such as expected_loss"
+        raise context.lacks("taylor needs gradients", why, "give data, and a loss where the model is your own")
     gradients = context.calibration.gradients(units.weights)
     total = np.zeros(len(units))
     for name, side, values in units.values():

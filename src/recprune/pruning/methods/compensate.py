@@ -51,8 +51,10 @@ class Compensate(Step):
         found = context.calibration
         graph = None if found is None else found.original.graph
         if found is None or graph is None:
-            raise RecpruneError(
-                "compensate runs the model on data: give data to compress, and a model that has a graph"
+            raise context.lacks(
+                "compensate refits layers to what the model does on data",
+                "has no layers whose inputs and outputs are known; leave compensate out",
+                "give data to compress, and a model that has a graph",
             )
         names = self.touches(weights)
         layers = [op for op in graph.ops if op.kind in ("linear", "cross")]

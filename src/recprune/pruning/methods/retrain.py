@@ -43,7 +43,11 @@ class Retrain(Step):
     def __call__(self, weights: Weights, context: Context) -> Weights:
         """Hand the weights to the model's trainer."""
         if context.trainer is None:
-            raise RecpruneError("retrain needs training data and a loss; give data to compress, or leave retrain out")
+            raise context.lacks(
+                "retrain needs training data and a loss",
+                "is not trained by gradients; leave retrain out",
+                "give data to compress, or leave retrain out",
+            )
         return context.trainer(weights, asdict(self), context.say)
 
     def touches(self, weights: Weights) -> list[str]:

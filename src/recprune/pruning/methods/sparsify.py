@@ -68,7 +68,11 @@ class Sparsify(Step):
     def __call__(self, weights: Weights, context: Context) -> Weights:
         """Plan, train, remove."""
         if context.trainer is None:
-            raise RecpruneError("sparsify needs training data and a loss; give data to compress, or use a drop_ step")
+            raise context.lacks(
+                "sparsify needs training data and a loss",
+                "is not trained by gradients; use a drop_ step or keep_top",
+                "give data to compress, or use a drop_ step",
+            )
         groups = [group for group in REMOVABLE[self.units].find(weights, self.target, context) if group.pool.count]
         names = list(dict.fromkeys(part.name for group in groups for part in group.pool.parts))
         floats = weights
