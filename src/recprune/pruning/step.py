@@ -11,7 +11,7 @@ from recprune.documents import plain_numbers
 from recprune.errors import RecpruneError, unknown
 from recprune.weights import Encoding, Param, Weights
 
-__all__ = ["MATRICES", "TABLES", "Actable", "Step", "read_tables"]
+__all__ = ["MATRICES", "TABLES", "Actable", "Step", "in_order", "read_tables"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,15 @@ def read_tables(context: Context) -> Actable:
         "it is no table whose reads were counted",
         lambda param: len(param.shape) == 2 and param.axes[0] in context.popularity,
     )
+
+
+def in_order(weights: Weights, tables: Actable) -> Actable:
+    """Those of them whose columns stay in their order: an artifact renumbers columns that are ids, of item-item models."""
+
+    def fits(param: Param) -> bool:
+        return tables.fits(param) and not (param.axes[1] and weights.tables(param.axes[1]))
+
+    return Actable("such tables", "it is no table whose columns keep their order, as groups of them must", fits)
 
 
 @dataclass(frozen=True)
