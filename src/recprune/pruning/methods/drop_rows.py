@@ -42,6 +42,7 @@ class DropRows(Step):
         for name in names:
             if not _is_table(weights[name]):
                 raise weights.cannot(self.verb, name, "it is no table", "tables", _is_table)
+        self.budget.check(names)
         params = {name: weights[name] for name in names if min(weights[name].shape) and self.budget.covers(name)}
         if not params:
             return weights
