@@ -107,6 +107,15 @@ def test_a_recipe_that_makes_the_model_larger_is_refused():
         compressed(Larger())
 
 
+def test_a_fingerprint_of_an_axis_without_ids_is_refused():
+    with pytest.raises(
+        RecpruneError, match=r"^fingerprint 'zzz' matches no axis with ids; they are: user, book, title$"
+    ):
+        compressed(fingerprint={"user": 8, "zzz": 9})
+    # A step may remove the axis that was meant.
+    compressed(DropFields(("title",)), fingerprint={"title": 8})
+
+
 class Broken(Larger):
     def __call__(self, weights, context):
         table = weights["age.factor"].value

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recprune.errors import RecpruneError
-from recprune.weights import Columns, Dense, LowRank, Quantized, Rows, Stacked, encoding_from
+from recprune.weights import Codebook, Columns, Dense, LowRank, Quantized, Rows, Stacked, encoding_from
 
 from .arrays import rows_of, table
 
@@ -134,6 +134,24 @@ def test_a_rank_that_no_matrix_has_is_refused(rank):
         LowRank.encode(table(6, 3), rank)
     with pytest.raises(RecpruneError, match="two axes"):
         LowRank.encode(np.float32(1), 1)
+
+
+def test_a_product_without_rows_or_columns_has_no_rank():
+    low = LowRank.encode(table(4, 3), 2).map_dense(lambda d: Quantized.encode(d.decode(), 4, "per_column"))
+    for shape, scales in (((0, 3), 3), ((4, 0), 0)):
+        empty = low.recode(np.zeros(shape, np.float32))
+        assert (empty.shape, empty.rank, empty.nbytes) == (shape, 0, 2 * scales)
+        assert empty.decode().shape == shape
+
+
+def test_columns_of_parts_of_one_width_take_any_order():
+    parts = Codebook.encode(table(4, 3), 2), Quantized.encode(table(5, 3, 1), 4)
+    stacked = Stacked.encode(np.array([0, 1, 1, 0, 0, 1, 0, 1, 1]), parts)
+    order = np.array([2, 0, 1])
+    assert np.array_equal(stacked.cut(1, order).decode(), stacked.decode()[:, order])
+    narrow = Stacked((Dense(table(4, 3)), Dense(table(5, 2))))
+    with pytest.raises(RecpruneError, match="of several widths are kept in their order"):
+        narrow.cut(1, order)
 
 
 def test_factors_that_do_not_multiply_are_refused():

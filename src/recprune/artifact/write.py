@@ -16,7 +16,7 @@ from recprune.errors import RecpruneError
 from recprune.files import new_directory
 from recprune.weights import Param
 
-__all__ = ["FILES", "JSON_LIMIT", "MANIFEST", "SIGNATURE", "contents", "to_json", "write"]
+__all__ = ["FILES", "JSON_LIMIT", "MANIFEST", "SIGNATURE", "contents", "described_bytes", "to_json", "write"]
 
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"  # beside the files that a manifest lists: it covers them all
@@ -76,6 +76,12 @@ def contents(artifact: Artifact) -> dict[str, bytes]:
     digest = hashlib.sha256(to_json(manifest, "metadata")).hexdigest()
     files["manifest.json"] = to_json(manifest | {"sha256": digest}, "metadata")
     return files
+
+
+def described_bytes(name: str, param: Param) -> int:
+    """About the bytes that say what a parameter is: in the manifest, and in the header of the file of weights."""
+    arrays = {f"{name}/{part}": np.ascontiguousarray(array) for part, array in param.value.arrays().items()}
+    return len(save(arrays)) - param.nbytes + len(to_json(_described(param), f"parameter {name!r}"))
 
 
 def _described(param: Param) -> dict[str, Any]:

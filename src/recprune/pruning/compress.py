@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -145,8 +146,10 @@ def compress(
     axes are to be cut, `TorchAdapter(axes=...)` names them. `say`: where progress goes, a line a time.
 
     Raises RecpruneError for a model of an unknown kind, a target that matches nothing, a step that cannot act on its
-    target, a budget that cannot be met, and a recipe that makes the model larger.
+    target, a budget that cannot be met, and a recipe that makes the parts of the model larger, all together; what describes
+    them, some hundred bytes each, is not compared.
     """
+    _check_kind(recipe)
     adapter = adapter or adapter_for(model)
     original = adapter.read(model)
     result = apply(original, recipe, adapter.context(model, data, seed, say), adapter, model)
@@ -169,6 +172,7 @@ def plan(
     Takes what `compress` takes. Steps that train are named to `say` and left out: they change values, not bytes. Raises
     what `compress` raises, for a recipe that makes the model larger too.
     """
+    _check_kind(recipe)
     adapter = adapter or adapter_for(model)
     return apply(adapter.read(model), recipe, adapter.context(model, data, seed, say), adapter, model, train=False)
 
@@ -190,6 +194,7 @@ def apply(
     For trying many recipes: `before`, the original as it was packed before, and `run`, which may remember what a step gave.
     `metadata`: what the manifest is to hold beside the plan.
     """
+    _check_fingerprint(recipe, original)
     weights, packed = original.weights, before or pack(original, Recipe())
 
     latest: list[CompressedModel] = []  # what the last step asked the bytes of is what it gives, as a rule
@@ -234,6 +239,18 @@ def _kept(spec: Mapping[str, Any]) -> str:
 
 def _stored(vocabulary: Any) -> int:
     return int(sum(array.nbytes for array in vocabulary.arrays().values()))
+
+
+def _check_kind(recipe: Recipe) -> None:
+    if not isinstance(recipe, Recipe):
+        raise RecpruneError(f"a Recipe is due, which Recipe.from_json makes of JSON or YAML; got {recipe!r}")
+
+
+def _check_fingerprint(recipe: Recipe, original: Snapshot) -> None:
+    for pattern in recipe.fingerprint if isinstance(recipe.fingerprint, Mapping) else ():
+        if not any(fnmatchcase(axis, pattern) for axis in original.ids):
+            axes = ", ".join(original.ids) or "(none)"
+            raise RecpruneError(f"fingerprint {pattern!r} matches no axis with ids; they are: {axes}")
 
 
 def _check(step: Step, weights: Weights) -> None:

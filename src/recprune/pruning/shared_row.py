@@ -10,7 +10,7 @@ import numpy.typing as npt
 from recprune.errors import RecpruneError
 from recprune.weights import Encoding, LowRank, Param, Rows
 
-__all__ = ["drop"]
+__all__ = ["drop", "shared_row"]
 
 
 def drop(param: Param, kept: npt.NDArray[np.bool_], shares: npt.NDArray[np.float64]) -> Param:
@@ -26,17 +26,17 @@ def drop(param: Param, kept: npt.NDArray[np.bool_], shares: npt.NDArray[np.float
     elif stored.all():
         shared = int(np.flatnonzero(~kept)[-1])
     else:
-        shared = _shared(param.value)
+        shared = shared_row(param.value)
     kept = kept | (np.arange(len(kept)) == shared)
     if param.unknown_is_zero:  # the mean of what only the row of zeros reads
         shares = np.where(np.arange(len(kept)) == shared, 1.0, 0.0)
     return param if kept.all() else replace(param, value=_drop(param.value, kept, shared, shares))
 
 
-def _shared(value: Encoding) -> int:
+def shared_row(value: Encoding) -> int:
     """The stored row that dropped rows read; -1 where it is none of the table's own."""
     if isinstance(value, LowRank):
-        return _shared(value.left)
+        return shared_row(value.left)
     if not isinstance(value, Rows):
         return -1
     own = np.flatnonzero(value.mask() & (value.position(np.arange(value.rows)) == value.default))

@@ -12,7 +12,7 @@ from recprune.errors import RecpruneError, unknown
 from recprune.pruning.protected_rows import as_they_were
 from recprune.weights import Encoding, Param, Weights
 
-__all__ = ["MATRICES", "TABLES", "Actable", "Step", "read_tables", "row_tables"]
+__all__ = ["MATRICES", "TABLES", "Actable", "Step", "in_order", "read_tables", "row_tables"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,15 @@ def row_tables(context: Context) -> Actable:
         return named and (not foreign or param.axes[0] in context.popularity)
 
     return Actable("tables", "it is no table", fits)
+
+
+def in_order(weights: Weights, tables: Actable) -> Actable:
+    """Those of them whose columns stay in their order: an artifact renumbers columns that are ids, of item-item models."""
+
+    def fits(param: Param) -> bool:
+        return tables.fits(param) and not (param.axes[1] and weights.tables(param.axes[1]))
+
+    return Actable("such tables", "it is no table whose columns keep their order, as groups of them must", fits)
 
 
 @dataclass(frozen=True)

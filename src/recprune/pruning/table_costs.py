@@ -14,7 +14,7 @@ from recprune.pruning.protected_rows import as_they_were
 from recprune.pruning.shared_row import drop
 from recprune.weights import Codebook, Columns, Dense, Encoding, Param, Quantized, Rows
 
-__all__ = ["LARGE", "PER_WORD", "WIDE", "TableCosts"]
+__all__ = ["LARGE", "MOST", "PER_WORD", "WIDE", "TableCosts"]
 
 Array = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -25,6 +25,8 @@ LARGE = 12
 """Bits of a book for large tables."""
 PER_WORD = 4
 """Rows for each of its words, at least."""
+MOST = 60_000
+"""The largest value that words and scales, float16 all of them, can give."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class _Words:
         size: Counts = (more + 1) * ((rows * self.bits + 7) // 8) + books
         return size
 
+    def described(self, width: int) -> int:
+        """How much of these bytes says what the books are."""
+        return _BOOK * len(self._at(width))
+
     def _at(self, width: int) -> range:
         columns = self.columns or width
         return range(columns, width, columns)
@@ -64,6 +70,10 @@ class _Values:
     def bytes(self, rows: Counts, width: int) -> Counts:
         size: Counts = (rows * self.bits * width + 7) // 8 + 2 * (width if self.scales == "per_column" else rows)
         return size
+
+    def described(self, width: int) -> int:
+        """As of `_Words`: none."""
+        return 0
 
 
 _Code = _Words | _Values | None
@@ -95,6 +105,8 @@ class TableCosts:
     def __init__(self, name: str, param: Param, reads: Array, change: Callable[[str, Encoding], float]) -> None:
         self.param, self.reads, self.table = param, reads, param.value.decode().astype(np.float64)
         self.codes = _CODES + (_WIDE_CODES if param.shape[1] >= WIDE else ())
+        if np.abs(self.table).max(initial=0) > MOST:
+            self.codes = (None,)
         self.fixed = np.isin(np.arange(len(reads)), param.protected)
         self.shared = param.protected[-1:] if param.has_unknown else ()
         self.stored = param.value.mask() & ~self.fixed
@@ -105,10 +117,11 @@ class TableCosts:
         kept = np.zeros(len(reads), bool)
         kept[order[: math.ceil(_PROBE * len(order))]] = True
         self.per_drop = _ratio(change(name, self.cut(kept, None)), self._spread(order)[kept.sum()])
-        coded = self.cut(self.stored, _PROBE_BITS)
+        coded = self.cut(self.stored, _PROBE_BITS if len(self.codes) > 1 else None)
         error = float(read @ ((coded.decode() - self.table) ** 2).sum(axis=1))
         self.per_code = _ratio(change(name, coded), error)
         self.row_loss = self.per_drop * apart
+        self._samples: dict[_Code, Encoding] = {}
 
     def cut(self, kept: npt.NDArray[np.bool_], code: _Code) -> Encoding:
         """The table with these rows only (of those it stores), coded."""
@@ -142,12 +155,37 @@ class TableCosts:
                 less, last = (errors[way] for way in _BEFORE)
                 errors[code] = last * (last.sum() / max(less.sum(), 1e-30))
             elif code not in (None, _LARGE_BOOK) and coded:
-                values = _coded(Dense(self.table[sample].astype(np.float32)), code, weight).decode()
-                errors[code] = weight * ((values - self.table[sample]) ** 2).sum(axis=1)
+                self._samples[code] = _coded(Dense(self.table[sample].astype(np.float32)), code, weight)
+                errors[code] = weight * ((self._samples[code].decode() - self.table[sample]) ** 2).sum(axis=1)
             if code in errors:
                 sizes[:, i] = _bytes(inner, code, many) + marks
                 losses[:, i] = lost + self.per_code * np.append(0, np.cumsum(errors[code]))[at]
         return sizes, losses
+
+    def described(
+        self, order: Counts, counts: list[int], renumbered: bool, describe: Callable[[Encoding], int]
+    ) -> tuple[Counts, Counts]:
+        """What `costs` leaves out: what says how a code is stored, (codes,), and which rows are, (counts, 1).
+
+        `describe`: bytes of a description. A sample has that of its whole, but for a digit or two.
+        """
+        value, width = self.param.value, self.param.shape[1]
+        inner = value.inner if isinstance(value, Rows) else value
+        bare, marked = describe(inner), describe(Rows.encode(np.zeros(8, bool), inner, 0))
+        codes = np.zeros(len(self.codes), np.int64)
+        for i, code in enumerate(self.codes):
+            sample = self._samples.get(_BEFORE[-1] if code == _LARGE_BOOK else code)
+            if code is not None and sample is not None:
+                codes[i] = describe(sample) - bare - code.described(width)
+        marks = np.full((len(counts), 1), marked - bare)
+        bitmap = (len(self.reads) + 7) // 8
+        for i, count in enumerate(counts if not renumbered else ()):
+            kept = np.zeros(len(self.reads) + 2, np.int8)
+            kept[1:-1][order[:count]] = self.stored[order[:count]]
+            kept[1:-1] |= self.fixed
+            runs = int((np.diff(kept) > 0).sum()) + (not self.shared)
+            marks[i] += min(8 * runs, bitmap) - bitmap
+        return codes, marks
 
     def _spread(self, order: Counts) -> Array:
         """Squared distance to their mean, by reads, of the shared row and all but the first k of `order`, for each k."""

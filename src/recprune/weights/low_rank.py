@@ -69,7 +69,9 @@ class LowRank(Encoding):
 
     def recode(self, array: Array) -> LowRank:
         """Another matrix at the same rank (or the largest there is), its factors stored as these are."""
-        fresh = LowRank.encode(array, min(self.rank, *array.shape))
+        rank = min(self.rank, *array.shape)
+        empty = [Dense(np.zeros(shape, np.float32)) for shape in ((array.shape[0], 0), (0, array.shape[1]))]
+        fresh = LowRank.encode(array, rank) if rank else LowRank(*empty)  # a group that lost all its rows
         return LowRank(self.left.recode(fresh.left.decode()), self.right.recode(fresh.right.decode()))
 
     def cut(self, axis: int, keep: Array) -> Encoding:

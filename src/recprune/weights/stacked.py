@@ -13,7 +13,7 @@ from recprune.bits import pack, packed_bytes, unpack
 from recprune.errors import RecpruneError
 from recprune.weights.encoding import Encoding
 
-__all__ = ["Stacked"]
+__all__ = ["Stacked", "part_bits"]
 
 Array = npt.NDArray[Any]
 _BLOCK = 32  # rows for each entry of the directory over packed groups
@@ -41,7 +41,7 @@ class Stacked(Encoding):
             return cls(parts)
         first = np.flatnonzero(np.diff(which, prepend=-1))
         runs = np.stack([first, which[first]], axis=1).astype(np.int32).reshape(-1)
-        packed = pack(which, _width(len(parts)))
+        packed = pack(which, part_bits(len(parts)))
         return cls(parts, runs if runs.nbytes <= packed.nbytes else packed)
 
     def __post_init__(self) -> None:
@@ -50,10 +50,10 @@ class Stacked(Encoding):
         if any(len(part.shape) != 2 for part in self.parts) or len(self.parts) > 256:
             raise RecpruneError("stacked parts must be at most 256 tables of two axes")
         rows = np.array([part.shape[0] for part in self.parts])
-        if self.order.dtype == np.uint8 and self.order.shape == (packed_bytes(self.shape[0], _width(len(rows))),):
+        if self.order.dtype == np.uint8 and self.order.shape == (packed_bytes(self.shape[0], part_bits(len(rows))),):
             # For each block, how many rows of each part lie before it.
             which = self._packed(np.arange(self.shape[0]))
-            block, most = np.arange(self.shape[0]) // _BLOCK, 1 << _width(len(rows))
+            block, most = np.arange(self.shape[0]) // _BLOCK, 1 << part_bits(len(rows))
             size = (self.shape[0] // _BLOCK + 1) * most
             counts = np.bincount(block * most + which, minlength=size).reshape(-1, most)
             fits = not counts[:, len(rows) :].any() and np.array_equal(counts.sum(axis=0)[: len(rows)], rows)
@@ -107,7 +107,7 @@ class Stacked(Encoding):
         return which, directory[block, which] + before
 
     def _packed(self, rows: Array) -> npt.NDArray[np.int64]:
-        return unpack(self.order, rows, _width(len(self.parts))).astype(np.int64)
+        return unpack(self.order, rows, part_bits(len(self.parts))).astype(np.int64)
 
     def take(self, rows: Array) -> npt.NDArray[np.float32]:
         """Rows from their parts, zeros beyond a part's width."""
@@ -141,8 +141,9 @@ class Stacked(Encoding):
         """Cut each part by what falls into it."""
         keep = np.asarray(keep, dtype=np.int64)
         if axis == 1:
-            if (np.diff(keep) < 0).any():
-                raise RecpruneError("the columns of a stacked table are kept in their order")
+            # Where a part is narrower, others follow what is zero of it.
+            if (np.diff(keep) < 0).any() and len({part.shape[1] for part in self.parts}) > 1:
+                raise RecpruneError("the columns of a stacked table of several widths are kept in their order")
             return Stacked(tuple(part.cut(1, keep[keep < part.shape[1]]) for part in self.parts), self.order)
         which, place = self.position(keep)
         return Stacked.encode(which, tuple(part.cut(0, place[which == i]) for i, part in enumerate(self.parts)))
@@ -152,6 +153,6 @@ class Stacked(Encoding):
         return Stacked(tuple(part.map_dense(function) for part in self.parts), self.order)
 
 
-def _width(parts: int) -> int:
+def part_bits(parts: int) -> int:
     """Bits of a part's number, such that none crosses a byte."""
     return next(width for width in (1, 2, 4, 8) if parts <= 1 << width)

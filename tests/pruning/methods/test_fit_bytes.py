@@ -11,7 +11,7 @@ from recprune.errors import RecpruneError
 from recprune.pruning.methods import DropRows, FitBytes, Quantize
 from recprune.pruning.table_costs import _CODES, _WIDE_CODES
 from recprune.testing import check_step
-from recprune.weights import Columns, Dense, Param, Weights
+from recprune.weights import Columns, Dense, Param, Rows, Weights
 
 ROWS = 400
 
@@ -116,8 +116,24 @@ def test_a_bound_that_cannot_be_met_says_what_can():
     weights = model("a", "b")
     with pytest.raises(RecpruneError, match="20 bytes cannot be met") as error:
         FitBytes(20)(weights, context(a=1, b=1))
-    smallest = int(re.search(r"about ([\d,]+)", str(error.value))[1].replace(",", ""))
-    assert FitBytes(smallest)(weights, context(a=1, b=1)).nbytes <= smallest
+    smallest = int(re.search(r"is ([\d,]+)$", str(error.value))[1].replace(",", ""))
+    assert FitBytes(smallest)(weights, context(a=1, b=1)).nbytes == smallest
+
+
+@pytest.mark.parametrize("most", [1e6, 7e4])
+def test_a_value_that_no_code_holds_leaves_its_part_to_the_rows(most):
+    weights = model("a", "b")
+    table = weights["a"].value.decode().copy()
+    table[3, 1] = most
+    fitted = FitBytes(14_000)(weights.replace("a", Dense(table)), context(a=1e-6, b=1))
+    assert fitted.nbytes <= 14_000
+    value = fitted["a"].value
+    assert isinstance(value.inner if isinstance(value, Rows) else value, Dense)
+    layer = Param(("h", "x"), Dense(np.full((9, 9), most, np.float32)))
+    both = Weights({"layer": layer, **model("a")})
+    fitted = FitBytes(5_000)(both, context(a=1))
+    assert fitted["layer"].value is layer.value
+    assert fitted.nbytes <= 5_000
 
 
 def test_bytes_of_the_artifact_are_what_counts():

@@ -117,3 +117,27 @@ def test_the_artifact_scores_the_same_and_says_in_a_few_bytes_which_row_is_where
     np.testing.assert_allclose(Scorer(artifact).score(frame), expected, atol=1e-6)
     # The row of unknown users is of the head, behind the tail: three runs are 24 bytes, a bit a row is one.
     assert artifact.weights["user.factor"].value.order.nbytes == 1
+
+
+def test_a_group_may_lose_all_its_rows():
+    reads = np.where(np.arange(40) < 4, 90, 1)  # four rows with nine tenths of the reads
+    context = Context({"item": reads})
+    mixed = Mixed("t", (0.9, 0.1), (8, 8), "value", (2, 1))(weights(table(40, 8)), context)
+    found = DropRows("t", Uniform(0.1), "popularity")(mixed, context)["t"].value
+    assert found.mask().nonzero()[0].tolist() == [0, 1, 2, 3, 39]
+    alone = DropRows("t", Uniform(0.02), "random")(mixed, context)["t"].value  # one row, and the shared one
+    assert np.isfinite(alone.decode()).all()
+
+
+def test_an_item_item_model_is_stored_in_groups():
+    # The ids are not in the order of the artifact, so that its columns are moved too.
+    rng = np.random.default_rng(0)
+    ids = rng.permutation(np.array([f"i{n}" for n in range(30)]))
+    matrix = table(31, 31)
+    model = Weights({"item_weights": Param(("item", "item"), Dense(matrix), (30,))})
+    context = Context({"item": rng.integers(1, 50, 31)})
+    value = Mixed("item_weights", (0.5, 0.5), (8, 8), "value")(model, context)["item_weights"].value
+    assert isinstance(value, Stacked)
+    order = np.append(np.argsort(ids), 30)
+    moved = Weights({"item_weights": Param(("item", "item"), value, (30,))}).cut("item", order)
+    assert np.array_equal(moved["item_weights"].value.decode(), value.decode()[order][:, order])

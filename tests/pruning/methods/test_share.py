@@ -6,6 +6,7 @@ import pytest
 from recprune.bits import mix64
 from recprune.context import Context
 from recprune.errors import RecpruneError
+from recprune.pruning.methods import Codebook as CodebookStep
 from recprune.pruning.methods import Share
 from recprune.weights import Columns, Dense, Param, Stacked, Weights
 
@@ -61,3 +62,13 @@ def test_what_cannot_be_shared_is_left_or_named():
     many = model(np.ones((20_000, 2)))
     with pytest.raises(RecpruneError, match="'t': share of 19,800 rare rows by quotient needs at least 5 shared"):
         Share("t", 0.01, 2, "quotient")(many, Context({"item": np.ones(20_000)}))
+
+
+@pytest.mark.parametrize("step", [Share("m", 0.25, 2, by="quotient"), CodebookStep("m", 2, parts=2)])
+def test_groups_of_columns_are_refused_where_columns_are_ids(step):
+    tables = {
+        "m": Param(("item", "item"), Dense(np.ones((40, 40), np.float32))),
+        "t": Param(("item", "f"), Dense(np.ones((40, 4), np.float32))),
+    }
+    with pytest.raises(RecpruneError, match=f"^{step.verb} cannot act on 'm': .* columns keep their order.* are: t$"):
+        step(Weights(tables), Context({"item": np.ones(40)}))

@@ -1,6 +1,6 @@
 """What a budget is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self
 
@@ -31,6 +31,9 @@ class Budget:
     def covers(self, name: str) -> bool:
         """Whether the budget says anything of the table of that name; where not, it is left whole."""
         return True
+
+    def check(self, targets: Sequence[str]) -> None:
+        """Raise RecpruneError where the budget names something else than the targets."""
 
     def to_json(self) -> dict[str, Any]:
         """`{kind: fields}`."""

@@ -1,7 +1,7 @@
 """A fraction of its own for each table."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Self
@@ -43,13 +43,16 @@ class PerParameter(Budget):
         """Whether a pattern matches."""
         return any(fnmatchcase(name, pattern) for pattern, _ in self.keep)
 
+    def check(self, targets: Sequence[str]) -> None:
+        """Every pattern is to match one of them."""
+        for pattern, _ in self.keep:
+            if not any(fnmatchcase(name, pattern) for name in targets):
+                raise RecpruneError(f"{pattern!r} matches none of the targets; they are: {', '.join(targets)}")
+
     def allocate(
         self, params: Mapping[str, Param], importance: Mapping[str, npt.NDArray[np.float64]]
     ) -> dict[str, npt.NDArray[np.bool_]]:
-        """The best rows of each table that is covered; RecpruneError where a pattern matches none of them."""
-        for pattern, _ in self.keep:
-            if not any(fnmatchcase(name, pattern) for name in params):
-                raise RecpruneError(f"{pattern!r} matches none of the targets; they are: {', '.join(params)}")
+        """The best rows of each table that is covered."""
         kept = {}
         for name, param in params.items():
             share = next(keep for pattern, keep in self.keep if fnmatchcase(name, pattern))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from recprune.context import Context
 from recprune.errors import RecpruneError
-from recprune.pruning.step import TABLES, Step
+from recprune.pruning.step import TABLES, Step, in_order
 from recprune.weights import Codebook as Book
 from recprune.weights import Columns, Encoding, Param, Rows, Weights, codebook_bits
 
@@ -46,7 +46,7 @@ class Codebook(Step):
         def smaller(param: Param) -> Encoding:
             return self._smaller(param.value, context.shares(param.axes[0], param.shape[0]))
 
-        return self.each(weights, smaller, TABLES)
+        return self.each(weights, smaller, TABLES if self.parts == 1 else in_order(weights, TABLES))
 
     def _smaller(self, value: Encoding, shares: npt.NDArray[np.float64]) -> Encoding:
         if isinstance(value, Rows):

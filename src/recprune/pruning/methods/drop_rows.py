@@ -41,6 +41,7 @@ class DropRows(Step):
         names = weights.match(self.target)
         for name in names:
             self.check(weights, name, row_tables(context))
+        self.budget.check(names)
         params = {name: weights[name] for name in names if min(weights[name].shape) and self.budget.covers(name)}
         if not params:
             return weights

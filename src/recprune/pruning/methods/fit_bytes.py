@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from recprune.artifact import described_bytes
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.pruning.choices import Choices
 from recprune.pruning.protected_rows import as_they_were
 from recprune.pruning.step import Step
-from recprune.pruning.table_costs import TableCosts
+from recprune.pruning.table_costs import MOST, TableCosts
 from recprune.weights import Dense, Encoding, Granularity, Param, Quantized, Weights
 
 __all__ = ["FitBytes"]
 
 Array = npt.NDArray[np.float64]
+_Change = Callable[[str, Encoding], float]
+_Describe = Callable[[str, Encoding], int]
 _KEEPS = (1, 0.85, 0.7, 0.6, 0.5, 0.42, 0.35, 0.3, 0.25, 0.2, 0.16, 0.13, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01, 0.0)
 _WORTH = 0.001  # of the bound: a vector that takes less is left as it is
 _UNREAD = 0.25  # reads that a row has beside those counted: one that was never read may be
@@ -51,32 +55,48 @@ class FitBytes(Step):
             raise RecpruneError(f"bytes must be a positive whole number, got {self.bytes!r}")
 
     def __call__(self, weights: Weights, context: Context) -> Weights:
-        """Measure, choose, store; a bound that is missed by estimates of the vocabularies is tightened."""
+        """Measure, choose, store; where the estimates miss the bound it is tightened, down to the smallest way."""
         names = weights.match(self.target)
         now = _parts(weights, context)
         if sum(now.values()) <= self.bytes:
             return weights
         if context.calibration is None:
-            raise RecpruneError("fit_bytes measures what each part is worth; give data to compress")
+            raise context.lacks(
+                "fit_bytes measures what each part is worth",
+                "is not run on it; set rows and bits by drop_rows, keep_top and quantize",
+                "give data to compress",
+            )
         groups = _groups(weights, names, context, now, self.bytes * _WORTH)
-        total = Choices.fixed(sum(now.values()) - sum(group.whole for group in groups))
-        for group in groups:
-            total = total + group.choices
-        limit, missed = self.bytes, 0
-        while (found := total.best(limit)) is not None:
-            size, picks = found
-            fitted = weights
+
+        def store(picks: npt.NDArray[np.int64]) -> tuple[int, Weights]:
+            fitted, start = weights, 0
             for group in groups:
-                mine, picks = np.split(picks, [group.choices.picks.shape[1]])
-                fitted = group.store(fitted, mine)
-            whole = sum(_parts(fitted, context).values())
-            if whole <= self.bytes:
-                return fitted
-            # The estimates miss what the manifest grows by, and vary with the hashes of ids.
-            missed = whole - size
-            limit = size - (whole - self.bytes)
-        least = int(total.bytes[0]) + max(missed, 0)
-        raise RecpruneError(f"{self.bytes:,} bytes cannot be met: the smallest reachable is about {least:,}")
+                stop = start + group.parts
+                fitted, start = group.store(fitted, picks[start:stop]), stop
+            return sum(_parts(fitted, context).values()), fitted
+
+        least: list[tuple[int, Weights]] = []
+        # The manifest and headers grow by what describes each code: in a large model nothing, in a small one most of it.
+        # It is counted where the bound is missed without.
+        for described in (False, True):
+            total = Choices.fixed(sum(now.values()) - sum(group.whole for group in groups))
+            for group in groups:
+                total = total + group.choices(described)
+            limit = self.bytes
+            while (found := total.best(limit)) is not None:
+                size, picks = found
+                whole, fitted = store(picks)
+                if whole <= self.bytes:
+                    return fitted
+                # Estimates vary with the hashes of ids, and miss what is not counted.
+                limit = size - (whole - self.bytes)
+            least.append(store(total.picks[0]))
+        size, fitted = min(least, key=lambda way: way[0])
+        if size <= self.bytes:
+            return fitted
+        # The bound itself stands in the recipe, whose length stands in the manifest.
+        size += 2 * (len(str(size)) - len(str(self.bytes))) * (context.parts is not None)
+        raise RecpruneError(f"{self.bytes:,} bytes cannot be met: the smallest reachable is {size:,}")
 
     def describe(self) -> str:
         """In words."""
@@ -93,10 +113,14 @@ def _parts(weights: Weights, context: Context) -> Mapping[str, int]:
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Parts that are chosen together: their bytes now, what they can be, and how a choice is carried out."""
+    """Parts that are chosen together: their bytes now, how many, what they can be, and how a choice is carried out.
+
+    `choices(True)` counts what describes them too, beyond what describes them now.
+    """
 
     whole: int
-    choices: Choices
+    parts: int
+    choices: Callable[[bool], Choices]
     store: Callable[[Weights, npt.NDArray[np.int64]], Weights]
 
 
@@ -110,6 +134,10 @@ def _groups(weights: Weights, names: list[str], context: Context, now: Mapping[s
     def change(name: str, value: Encoding) -> float:
         return float(np.square(run(weights.replace(name, value)) - before).mean())
 
+    def describe(name: str, value: Encoding) -> int:
+        # Without an artifact nothing is described. Protected rows stay the same ones.
+        return described_bytes(name, replace(weights[name], value=value, protected=())) if context.parts else 0
+
     for name in names:
         param = weights[name]
         if 0 in param.shape or name not in now:
@@ -117,20 +145,26 @@ def _groups(weights: Weights, names: list[str], context: Context, now: Mapping[s
         if len(param.shape) == 2 and param.axes[0] in context.popularity:
             tables.setdefault(param.axes[0], []).append(name)
         elif len(param.shape) == 2 and isinstance(param.value, Dense):
-            groups.append(_coded(name, param, (8, 4, 3, 2), change))
+            groups.append(_coded(name, param, (8, 4, 3, 2), change, describe))
         elif len(param.shape) == 1 and isinstance(param.value, Dense) and param.nbytes >= worth:
-            groups.append(_coded(name, param, (8, 4), change))
-    return groups + [_axis(weights, axis, found, context, now, change) for axis, found in tables.items()]
+            groups.append(_coded(name, param, (8, 4), change, describe))
+    return groups + [_axis(weights, axis, found, context, now, change, describe) for axis, found in tables.items()]
 
 
-def _coded(name: str, param: Param, bits: Sequence[int], change: Callable[[str, Encoding], float]) -> _Group:
+def _coded(name: str, param: Param, bits: Sequence[int], change: _Change, describe: _Describe) -> _Group:
     """A matrix, with a scale for each row, or a vector."""
     granularity: Granularity = "per_row" if len(param.shape) > 1 else "per_tensor"
+    if np.abs(param.value.decode()).max(initial=0) > MOST:
+        bits = ()
     coded = (Quantized.encode(param.value.decode(), b, granularity) for b in bits)
     ways = [param.value, *(as_they_were(param, value) for value in coded)]
     losses = [0.0, *(change(name, way) for way in ways[1:])]
-    choices = Choices.of([way.nbytes for way in ways], losses)
-    return _Group(param.nbytes, choices, lambda weights, picks: weights.replace(name, ways[picks[0]]))
+
+    def choices(described: bool) -> Choices:
+        more = [describe(name, way) - describe(name, param.value) if described else 0 for way in ways]
+        return Choices.of([way.nbytes + m for way, m in zip(ways, more, strict=True)], losses)
+
+    return _Group(param.nbytes, 1, choices, lambda weights, picks: weights.replace(name, ways[picks[0]]))
 
 
 def _axis(
@@ -139,7 +173,8 @@ def _axis(
     names: list[str],
     context: Context,
     now: Mapping[str, int],
-    change: Callable[[str, Encoding], float],
+    change: _Change,
+    describe: _Describe,
 ) -> _Group:
     """The tables of one axis: a row that none of them keeps is an id less in the vocabulary."""
     reads = context.reads(axis, weights.sizes[axis]) + _UNREAD
@@ -153,15 +188,28 @@ def _axis(
     # A table that is not a target keeps its ids.
     others = any(n in now for n in weights.tables(axis) if n not in names)
     costs = {name: table.costs(order, counts, bool(ids)) for name, table in tables.items()}
-    found = None
-    for i, count in enumerate(counts):
-        way = Choices.fixed(ids if others else math.ceil(ids * count / max(len(order), 1)))
-        for sizes, losses in costs.values():
-            # Numbered alike for every i: fewer rows than the ids that stay, never more.
-            small, large = np.where(np.arange(len(counts))[:, None] < i, 1 << 50, sizes), losses
-            way = way + Choices.of(small, large)
-        found = way if found is None else found | way
-    assert found is not None
+    renumbered = bool(ids) and not others
+
+    def choices(described: bool) -> Choices:
+        more = {
+            name: table.described(order, counts, bool(ids), partial(describe, name))
+            for name, table in tables.items()
+            if described
+        }
+        place = np.arange(len(counts))[:, None]
+        found = None
+        for i, count in enumerate(counts):
+            way = Choices.fixed(ids if others else math.ceil(ids * count / max(len(order), 1)))
+            for name, (sizes, losses) in costs.items():
+                # Numbered alike for every i: fewer rows than the ids that stay, never more.
+                sizes = np.where(place < i, 1 << 50, sizes)
+                if described:  # rows are marked where fewer stay than ids
+                    code, marks = more[name]
+                    sizes = sizes + code + marks * (place > (i if renumbered else 0))
+                way = way + Choices.of(sizes, losses)
+            found = way if found is None else found | way
+        assert found is not None
+        return found
 
     def store(fitted: Weights, picks: npt.NDArray[np.int64]) -> Weights:
         for (name, table), pick in zip(tables.items(), picks, strict=True):
@@ -171,4 +219,4 @@ def _axis(
             fitted = fitted.replace(name, table.cut(kept, table.codes[code]))
         return fitted
 
-    return _Group(sum(now[name] for name in names) + ids, found, store)
+    return _Group(sum(now[name] for name in names) + ids, len(names), choices, store)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from recprune.bits import mix64, pack
 from recprune.context import Context
 from recprune.errors import RecpruneError, unknown
-from recprune.pruning.step import Step, read_tables
+from recprune.pruning.step import Step, in_order, read_tables
 from recprune.weights import Codebook, Columns, Encoding, Param, Rows, Stacked, Weights
 
 __all__ = ["Share"]
@@ -54,7 +54,8 @@ class Share(Step):
             reads[list(param.protected)] = np.inf
             return self._smaller(param.value, reads)
 
-        return self.each(weights, smaller, read_tables(context))
+        tables = read_tables(context)
+        return self.each(weights, smaller, tables if self.by == "hash" else in_order(weights, tables))
 
     def _smaller(self, value: Encoding, reads: npt.NDArray[np.float64]) -> Encoding:
         if isinstance(value, Rows):
