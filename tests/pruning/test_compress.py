@@ -37,6 +37,7 @@ def test_every_part_has_a_line():
     # Three rows of seven stay: one of them that of unknown ids, so two ids.
     assert lines["user.factor"]["bytes_before"] == 7 * 12
     assert lines["user.factor"]["bytes_after"] == 3 * 12
+    assert lines["user.factor"]["how"] == "3 x 3 left: float32"
     assert lines["ids of user"]["how"] == "2 of 6 ids"
     assert lines["ids of title"]["bytes_after"] == 0
     assert lines["book.factor"]["how"] == "8 bits per row"

@@ -76,6 +76,9 @@ class CompressedModel:
                 how = "gone: nothing reads it any more"
             elif stop != start:
                 how = in_words(after.weights[name].value)
+                left = after.weights[name].shape
+                if left != param.shape:  # rows whose ids left the vocabulary, and what was cut from both axes
+                    how = f"{' x '.join(f'{n:,}' for n in left)} left: {how}"
             elif name in touched:
                 how = f"as it was: {', '.join(touched[name])} did not make it smaller"
             elif name in trained:
