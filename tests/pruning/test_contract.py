@@ -253,6 +253,7 @@ CASES = [
     (table_model, Factorize("*.factor", 2)),
     (table_model, Factorize("*.factor", energy=0.5)),
     (table_model, Factorize("*.factor", bytes=1000)),
+    (table_model, Factorize("*.factor", change=0.3)),
     (table_model, DropRows("book.*", PerParameter({"*.bias": 0.2}))),
     (table_model, DropAxis("hidden", 0.5, "magnitude")),
     (table_model, FitBytes(2500)),

@@ -201,6 +201,26 @@ def test_what_would_not_get_smaller_stays():
         Factorize("b", 1)(Weights({"b": Param(("",), dense([1, 2]))}), Context())
 
 
+class Entries:
+    """A model whose scores are the entries of its table."""
+
+    def scores(self, weights):
+        return weights["t"].value.decode()
+
+
+@pytest.mark.parametrize(("change", "rank"), [(0.22, 4), (0.25, 3), (0.32, 3), (0.33, 2)])
+def test_the_least_rank_that_leaves_the_scores_within_a_share_of_their_spread(change, rank):
+    # Columns at right angles with five entries each: their mean square is 5 * 89 / 320, their mean 5 * 19 / 320, so they
+    # spread by 1.141. Without five ones they change by sqrt(25 / 320), .245 of it; without four by .219; without the two
+    # as well by .329.
+    values = np.array([8, 4, 2, 1, 1, 1, 1, 1], np.float32)
+    weights = Weights({"t": Param(("item", "f"), dense(np.tile(np.diag(values), (5, 1))))})
+    context = Context(calibration=Entries())
+    assert Factorize("t", change=change)(weights, context)["t"].value.rank == rank
+    with pytest.raises(RecpruneError, match="factorize by change measures the scores; give data to compress"):
+        Factorize("t", change=change)(weights, Context())
+
+
 def diagonal(*values):
     """Rows at right angles, eight columns."""
     table = np.zeros((8, 8), np.float32)
