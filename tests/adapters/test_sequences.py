@@ -16,7 +16,7 @@ from recprune.weights import Dense
 
 N = 30
 IDS = np.array([f"b{i:02}" for i in range(N)])
-HISTORIES = [np.array(h) for h in ([3], [1, 2, 3, 4], [9, 8, 7, 6, 5, 4, 3, 2, 1], [0, 29], [5, 5, 6])]
+HISTORIES = [np.array(h) for h in ([3], [1, 2, 3, 4], [9, 8, 7, 6, 5, 4, 3, 2, 1], [0, 29], [5, 6])]
 
 
 def made(name, seed=0):

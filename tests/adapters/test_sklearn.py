@@ -177,7 +177,8 @@ CLASSES = np.where(ROWS[:, 0] > ROWS[:, 1], "a", np.where(ROWS[:, 2] > 1, "b", "
 
 
 @pytest.mark.parametrize(
-    "estimator", [MultinomialNB(), ComplementNB(), LogisticRegression(), SGDClassifier(loss="log_loss")]
+    "estimator",
+    [MultinomialNB(), ComplementNB(), LogisticRegression(), SGDClassifier(loss="log_loss", alpha=0.1, random_state=0)],
 )
 @pytest.mark.parametrize("form", ["array", "sparse", "frame"])
 def test_a_classifier_alone_keeps_its_features(estimator, form):

@@ -66,9 +66,19 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
     pipe = tmp_path / "run.yaml"
     os.mkfifo(pipe)
     command = [sys.executable, "-m", "recprune.cli.main", "run", str(pipe)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    with process, pipe.open("wb"):  # from here on it reads
-        process.send_signal(signal.SIGINT)
+    # A shell starts what is to run behind it without SIGINT, and that is handed down.
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    with process:
+        with pipe.open(
+            "wb"
+        ):  # from here on it reads; not every system ends a read for a signal, the end of the pipe does
+            process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     assert err.strip() == "interrupted: finished stages are kept, the same command goes on from there"

@@ -202,7 +202,7 @@ _RUN: dict[str, Callable[..., Value]] = {
     "add": _add,
     "shift": _shift,
     "sum": lambda op, inputs, *_: inputs[0].sum(axis=1, keepdims=True),
-    "sigmoid": lambda op, inputs, *_: 1 / (1 + np.exp(-np.clip(inputs[0], -60, 60))),
+    "sigmoid": lambda op, inputs, *_: 1 / (1 + np.exp(-np.clip(inputs[0], -88, 88))),
     "recent": _recent,
     "places": _places,
     "layer_norm": _layer_norm,
