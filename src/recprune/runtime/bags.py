@@ -53,10 +53,7 @@ class Bags:
     def without(self, row: int) -> Bags:
         """Leave out one row, such as that of unknown ids."""
         keep = self.rows != row
-        if keep.all():
-            return self
-        counts = np.concatenate([[0], np.cumsum(keep)])
-        return Bags(self.rows[keep], counts[self.offsets], None if self.values is None else self.values[keep])
+        return self if keep.all() else self._only(keep)
 
     def distinct(self) -> Bags:
         """Each row once a bag, at its first place."""
@@ -69,6 +66,9 @@ class Bags:
             return self
         keep = np.ones(len(rows), dtype=bool)
         keep[order[again]] = False
+        return self._only(keep)
+
+    def _only(self, keep: npt.NDArray[np.bool_]) -> Bags:
         counts = np.concatenate([[0], np.cumsum(keep)])
         return Bags(self.rows[keep], counts[self.offsets], None if self.values is None else self.values[keep])
 
