@@ -23,7 +23,7 @@ def dense(rng, *shape):
     return Dense(rng.normal(size=shape).astype(np.float32))
 
 
-def like(seed=0):
+def like(seed=0, hidden=5):
     """User, book, title and age into a hidden layer, and the book's bias beside it: scores of pairs."""
     rng = np.random.default_rng(seed)
     inputs = "user.factor+book.factor+title.factor+age.factor"
@@ -34,9 +34,9 @@ def like(seed=0):
             "book.bias": Param(("book", "book.bias"), dense(rng, 9, 1), (8,)),
             "title.factor": Param(("title", "title.factor"), dense(rng, 4, 2), (3,)),
             "age.factor": Param(("age", "age.factor"), dense(rng, 4, 2), (3,)),
-            "hidden.weight": Param(("hidden", inputs), dense(rng, 5, 11)),
-            "hidden.bias": Param(("hidden",), dense(rng, 5)),
-            "out.weight": Param(("score", "hidden"), dense(rng, 1, 5)),
+            "hidden.weight": Param(("hidden", inputs), dense(rng, hidden, 11)),
+            "hidden.bias": Param(("hidden",), dense(rng, hidden)),
+            "out.weight": Param(("score", "hidden"), dense(rng, 1, hidden)),
             "out.bias": Param(("score",), dense(rng, 1)),
         }
     )

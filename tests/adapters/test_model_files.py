@@ -4,6 +4,7 @@ import collections
 import json
 import os
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from typer.testing import CliRunner
 import recprune
 from recprune import Recipe, RecpruneError, compress, read_model
 from recprune.adapters.pickles import load_pickle, named_in
-from recprune.cli.main import app
+from recprune.cli.main import app, main
 
 X = np.random.default_rng(0).normal(size=(200, 3))
 Y = (X[:, 0] + X[:, 1] ** 2 > 0.5).astype(int)
@@ -36,7 +37,7 @@ IDS = np.array(["a", "b", "c"])
 
 def boosted():
     fitted = lightgbm.Dataset(X, Y)
-    return lightgbm.train({"objective": "binary", "verbose": -1, "num_threads": 1, "num_leaves": 4}, fitted, 5)
+    return lightgbm.train({"objective": "binary", "verbose": -1, "num_threads": 1, "num_leaves": 4}, fitted, 40)
 
 
 def grown():
@@ -327,3 +328,19 @@ def test_a_file_becomes_an_artifact_on_the_command_line(tmp_path):
     assert isinstance(need.exception, RecpruneError)
     need = CliRunner().invoke(app, ["compress", str(path)])
     assert "needs --recipe" in str(need.exception)
+
+
+def test_a_recipe_that_makes_the_artifact_larger_is_one_line_on_the_command_line(tmp_path, monkeypatch, capsys):
+    path, _ = write(tmp_path, "npz")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("steps: [quantize: {target: item_weights, bits: 8}]", encoding="utf-8")
+    monkeypatch.setattr(
+        "sys.argv", ["recprune", "compress", str(path), "--recipe", str(recipe), "--out", str(tmp_path / "small")]
+    )
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    said = r"error: the recipe makes the artifact larger: ([\d,]+) bytes, 1\.\d\d times the ([\d,]+) of the original\n"
+    stop, start = re.fullmatch(said, capsys.readouterr().err).groups()
+    assert int(stop.replace(",", "")) > int(start.replace(",", ""))
+    assert not (tmp_path / "small").exists()

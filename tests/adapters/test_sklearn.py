@@ -21,7 +21,8 @@ from tests.test_imports import BLOCK, run
 
 RNG = np.random.default_rng(0)
 STEMS = ["night", "sea", "Über", "café", "don't", "the", "of", "2001", "书架", "a\\b", "x"]
-WORDS = [stem + end for stem in STEMS for end in ("", "s", "-")]
+RARE = [f"{n:08x}" for n in RNG.integers(1 << 32, size=100)]  # to forget them saves more than it takes to say so
+WORDS = 3 * [stem + end for stem in STEMS for end in ("", "s", "-")] + RARE
 TITLES = [" ".join(RNG.choice(WORDS, RNG.integers(1, 8))) for _ in range(300)]
 LABELS = np.array(["sea" if "sea" in t else "night" if "night" in t else "other" for t in TITLES])
 TWO = LABELS == "sea"

@@ -24,7 +24,7 @@ from tests.pipeline.toy import write_log
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return like_data(read_log(write_log(tmp_path_factory.mktemp("log"), users=60, items=40)))
+    return like_data(read_log(write_log(tmp_path_factory.mktemp("log"), users=150, items=40)))
 
 
 @pytest.fixture(scope="module", params=["dcn", "deepfm"])
@@ -32,7 +32,7 @@ def model(request, data):
     torch.set_num_threads(1)
     features = features_for(LIKE.features, data.train, 8.0)
     settings = LikeSettings(
-        request.param, features, ModelSettings(width=4, min_readings=3, deep=(8,)), Training(epochs=2)
+        request.param, features, ModelSettings(width=8, min_readings=3, deep=(32,)), Training(epochs=2)
     )
     return train_like(data, settings).model.eval()
 
@@ -139,7 +139,7 @@ def test_columns_that_are_multiplied_with_others_are_not_cut_one_by_one(model, d
         with pytest.raises(RecpruneError, match="columns of 'author' are multiplied with those of the other fields"):
             compress(model, recipe, data)
     else:
-        assert compress(model, recipe, data).snapshot.weights.sizes["author id.factor"] == 2
+        assert compress(model, recipe, data).snapshot.weights.sizes["author id.factor"] == 4
 
 
 def test_retraining_pulls_rows_to_the_shared_row(model):

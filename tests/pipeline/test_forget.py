@@ -134,7 +134,7 @@ tasks:
     kind: like
     statistics: false
     min_readings: 1
-    width: 2
+    width: 4
     private: {epsilon: 50, unit: interaction}
     gate: "auc:0.5"
     ship: codes

@@ -41,7 +41,7 @@ SPENT = {"unit", "epsilon", "delta", "noise", "clip", "rate", "steps", "not_cove
 
 
 def write_config(folder, text=CONFIG):
-    write_log(folder)
+    write_log(folder, users=60, items=240)
     (folder / "toy.yaml").write_text(text, encoding="utf-8")
     return folder / "toy.yaml"
 

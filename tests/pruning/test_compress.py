@@ -1,8 +1,11 @@
 """From a snapshot and a recipe to an artifact, and the plan that says what was done to each part."""
 
+import re
+
 import numpy as np
 import pytest
 
+from recprune.artifact import write
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.pruning import Recipe
@@ -18,8 +21,8 @@ from ..small import like, request
 READS = Context({"user": np.arange(7), "book": np.arange(9), "title": np.arange(4), "age": np.arange(4)})
 
 
-def compressed(*steps, fingerprint=None):
-    return apply(like(), Recipe(steps, fingerprint), READS, None, None)
+def compressed(*steps, fingerprint=None, hidden=5):
+    return apply(like(hidden=hidden), Recipe(steps, fingerprint), READS, None, None)
 
 
 def plan(result):
@@ -53,12 +56,13 @@ def test_what_a_step_could_not_make_smaller_says_so():
 
 
 def test_the_artifact_is_what_the_plan_says(tmp_path):
-    result = compressed(DropRows("*.factor", Uniform(0.5), "popularity"), Quantize("*.weight", 8), fingerprint=12)
+    steps = DropRows("*.factor", Uniform(0.5), "popularity"), Quantize("*.weight", 8)
+    result = compressed(*steps, fingerprint=12, hidden=64)
     sizes = result.save(tmp_path / "small", {"licence": "ours"})
     assert sizes["weights_bytes"] + sizes["vocabulary_bytes"] == result.size_bytes
     scorer = load(tmp_path / "small")
     stored = scorer.artifact.metadata["plan"]
-    assert stored["hidden.weight"] == [5 * 11 * 4]  # how it is stored now stands in the manifest
+    assert stored["hidden.weight"] == [64 * 11 * 4]  # how it is stored now stands in the manifest
     assert stored["out.bias"] == [4, "as it was: no step names it"]
     assert set(stored) == {line["part"] for line in result.plan}
     assert scorer.artifact.metadata["licence"] == "ours"
@@ -68,7 +72,7 @@ def test_the_artifact_is_what_the_plan_says(tmp_path):
 
 
 def test_the_parts_are_all_that_lies_on_the_disk(tmp_path):
-    result = compressed(Quantize("*.weight", 8), fingerprint=12)
+    result = compressed(Quantize("*.weight", 8), fingerprint=12, hidden=64)
     sizes = result.save(tmp_path / "small")
     assert sum(result.parts.values()) == sizes["disk_bytes"]
     assert sizes["disk_bytes"] == sum(file.stat().st_size for file in (tmp_path / "small").iterdir())
@@ -104,8 +108,33 @@ class _Padded(Dense):
 
 
 def test_a_recipe_that_makes_the_model_larger_is_refused():
-    with pytest.raises(RecpruneError, match=r"makes the model larger: .* times the original"):
+    # The 32 bytes of age.factor become 10,000, and all are 681 - 32 + 10,000.
+    said = "the recipe makes the model larger: 10,649 bytes, 15.64 times the 681 of the original"
+    with pytest.raises(RecpruneError, match=f"^{re.escape(said)}$"):
         compressed(Larger())
+
+
+def test_an_artifact_that_is_larger_is_not_written(tmp_path):
+    result = compressed(Quantize("out.weight", 8))
+    # Five values of four bytes become five codes and a scale.
+    assert compressed().size_bytes - result.size_bytes == 5 * 4 - (5 + 2)
+    start = write(pack(like(), Recipe()), tmp_path / "original")["disk_bytes"]
+    stop = write(result.artifact, tmp_path / "small")["disk_bytes"]
+    said = f"artifact larger: {stop:,} bytes, {stop / start:.2f} times the {start:,} of the original"
+    assert stop > start
+    with pytest.raises(RecpruneError, match=f"^the recipe makes the {re.escape(said)}$"):
+        result.save(tmp_path / "refused")
+    assert {path.name for path in tmp_path.iterdir()} == {"original", "small"}
+
+
+@pytest.mark.parametrize("steps", [(), (Factorize("book.bias", 3),)], ids=["no step", "a step that saves nothing"])
+def test_what_changes_no_size_is_written(steps, tmp_path):
+    result = compressed(*steps)
+    start = write(pack(like(), Recipe()), tmp_path / "original")["disk_bytes"]
+    assert result.save(tmp_path / "same")["disk_bytes"] > start  # by what it says of its parts
+    np.testing.assert_array_equal(
+        load(tmp_path / "same").score(request()), Scorer(pack(like(), Recipe())).score(request())
+    )
 
 
 def test_a_fingerprint_of_an_axis_without_ids_is_refused():

@@ -55,8 +55,8 @@ def test_a_free_text_finds_titles_by_hand():
 
 
 RNG = np.random.default_rng(0)
-STEMS = [f"word{i}" for i in range(60)]
-TITLES = [" ".join(RNG.choice(STEMS, RNG.integers(1, 7))) for _ in range(80)] + ["", None]
+STEMS = [f"word{i}" for i in range(200)]
+TITLES = [" ".join(RNG.choice(STEMS, RNG.integers(1, 13))) for _ in range(80)] + ["", None]
 NAMES = np.array([f"t{i}" for i in range(82)])
 PLAIN = [title or "" for title in TITLES]
 

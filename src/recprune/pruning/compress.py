@@ -24,6 +24,8 @@ from recprune.weights import Weights, in_words
 
 __all__ = ["CompressedModel", "apply", "compress", "pack", "plan"]
 
+_AROUND = "manifest, graph and recipe"
+
 
 @dataclass(frozen=True, eq=False)
 class CompressedModel:
@@ -121,7 +123,12 @@ class CompressedModel:
         return float(sum(row["bytes_before"] for row in self.plan)) / max(self.size_bytes, 1)
 
     def save(self, path: str | Path, metadata: Mapping[str, Any] | None = None) -> dict[str, int]:
-        """Write the artifact's directory; give its sizes in bytes."""
+        """Write the artifact's directory; give its sizes in bytes.
+
+        Raises what `artifact.write` raises, and RecpruneError where all files together are larger than the original's:
+        in a model of few parameters, what says how they are stored can outweigh what a recipe takes away.
+        """
+        self._check_smaller()
         return write(replace(self.artifact, metadata={**self.artifact.metadata, **(metadata or {})}), path)
 
     @cached_property
@@ -129,8 +136,15 @@ class CompressedModel:
         """Bytes on disk of each parameter and vocabulary, and of all that stands around them."""
         found = {name: param.nbytes for name, param in self.artifact.weights.items()}
         found |= {f"ids of {axis}": _stored(ids) for axis, ids in self.artifact.vocabularies.items()}
-        whole = sum(len(content) for content in contents(self.artifact).values())
-        return found | {"manifest, graph and recipe": whole - sum(found.values())}
+        return found | {_AROUND: _whole(self.artifact) - sum(found.values())}
+
+    def _check_smaller(self) -> None:
+        saved = sum(line["bytes_before"] for line in self.plan) - self.size_bytes
+        # What only trains saves nothing, and is none the worse. What describes a model is counted where it may decide.
+        if saved and saved < self.parts[_AROUND]:
+            start, stop = _whole(self.before), sum(self.parts.values())
+            if stop > start:
+                raise RecpruneError(f"the recipe makes the artifact larger: {_larger(start, stop)}")
 
 
 def compress(
@@ -149,8 +163,8 @@ def compress(
     axes are to be cut, `TorchAdapter(axes=...)` names them. `say`: where progress goes, a line a time.
 
     Raises RecpruneError for a model of an unknown kind, a target that matches nothing, a step that cannot act on its
-    target, a budget that cannot be met, and a recipe that makes the parts of the model larger, all together; what describes
-    them, some hundred bytes each, is not compared.
+    target, a budget that cannot be met, and a recipe that makes the parts of the model larger, all together (with what
+    describes them, they are compared where an artifact is written: see `save`).
     """
     _check_kind(recipe)
     adapter = adapter or adapter_for(model)
@@ -219,11 +233,9 @@ def apply(
         weights = run(step, weights, context)
         _check(step, weights)
     result = made(weights)
-    if result.compression_ratio < 1:
-        raise RecpruneError(
-            f"the recipe makes the model larger: {result.size_bytes:,} bytes, "
-            f"{1 / result.compression_ratio:.2f} times the original"
-        )
+    start = sum(line["bytes_before"] for line in result.plan)
+    if result.size_bytes > start:
+        raise RecpruneError(f"the recipe makes the model larger: {_larger(start, result.size_bytes)}")
     return result
 
 
@@ -254,6 +266,14 @@ def _check_fingerprint(recipe: Recipe, original: Snapshot) -> None:
         if not any(fnmatchcase(axis, pattern) for axis in original.ids):
             axes = ", ".join(original.ids) or "(none)"
             raise RecpruneError(f"fingerprint {pattern!r} matches no axis with ids; they are: {axes}")
+
+
+def _whole(artifact: Artifact) -> int:
+    return sum(len(content) for content in contents(artifact).values())
+
+
+def _larger(start: int, stop: int) -> str:
+    return f"{stop:,} bytes, {stop / start:.2f} times the {start:,} of the original"
 
 
 def _check(step: Step, weights: Weights) -> None:
