@@ -26,11 +26,11 @@ def lay_out(
 ) -> tuple[Snapshot, dict[str, Vocabulary]]:
     """Renumber every axis with a vocabulary, and drop what nothing reads.
 
-    Ids whose rows are stored alike (kept here, dropped there, of this group) become neighbours, so that a table says which
-    rows it keeps in a few bytes; an id that reads the out-of-vocabulary row of every table leaves the vocabulary (unless
-    the model answers with ids): as an unknown id it reads the same rows. With `fingerprint`, ids are stored as that many
-    bits of a hash, or whole where they are numbers and that takes no more; a mapping gives the bits by patterns of
-    names, the first that matches counts.
+    Ids whose rows are stored alike (kept here, dropped there, of this group where ids are whole) become neighbours, so that
+    a table says which rows it keeps in a few bytes; an id that reads the out-of-vocabulary row of every table leaves the
+    vocabulary (unless the model answers with ids): as an unknown id it reads the same rows. With `fingerprint`, ids are
+    stored as that many bits of a hash, or whole where they are numbers and that takes no more; a mapping gives the bits by
+    patterns of names, the first that matches counts.
     """
     snapshot = without_dead(snapshot)
     weights = snapshot.weights
@@ -39,9 +39,10 @@ def lay_out(
         tables = [weights[name].value for name in weights.tables(axis)]
         # A model that answers with ids needs the ids, and leaves unknown ones out of a history.
         answers = snapshot.graph is not None and snapshot.graph.items == axis
-        groups = _groups(tables, len(ids), keep_all=not tables or answers or _beside_tables(weights, axis))
-        listed = [ids[group] for group in groups]
         bits = None if answers else _bits(axis, fingerprint)
+        keep_all = not tables or answers or _beside_tables(weights, axis)
+        groups = _groups(tables, len(ids), keep_all, hashed=bits is not None)
+        listed = [ids[group] for group in groups]
         vocabulary: Vocabulary
         if bits is None:
             vocabulary, orders = ExactVocabulary.build(listed)
@@ -80,9 +81,9 @@ def _beside_tables(weights: Weights, axis: str) -> bool:
 _UNKNOWN, _SHARED = -2, -1
 
 
-def _groups(tables: list[Encoding], ids: int, keep_all: bool) -> list[Array]:
+def _groups(tables: list[Encoding], ids: int, keep_all: bool, hashed: bool) -> list[Array]:
     """Ids by the way their rows are stored, those kept by most tables first; at least one group, perhaps an empty one."""
-    marks = np.zeros((1, ids), np.int64) if not tables else np.stack([_marks(table)[:ids] for table in tables])
+    marks = np.zeros((1, ids), np.int64) if not tables else np.stack([_marks(table, hashed)[:ids] for table in tables])
     rows = np.arange(ids) if keep_all else np.flatnonzero((marks != _UNKNOWN).any(axis=0))
     if not len(rows):
         return [rows]
@@ -100,23 +101,25 @@ def _groups(tables: list[Encoding], ids: int, keep_all: bool) -> list[Array]:
     return [rows[group == g] for g in order]
 
 
-def _marks(table: Encoding) -> Array:
+def _marks(table: Encoding, hashed: bool) -> Array:
     """For each row: the number of the group it is stored in, or how it was dropped.
 
+    Where ids are hashed, a table says itself which group a row is in: a bit or two a row, where each group of ids more adds
+    its share of unknown ids taken for known ones, which would take as many bits to make up for.
     `_UNKNOWN`: it reads the row of unknown ids, the last. `_SHARED`: it reads another row together with others.
     """
     if isinstance(table, Rows):
         at = table.position(np.arange(table.rows))
-        return np.where(table.mask(), _marks(table.inner)[at], np.where(at == at[-1:], _UNKNOWN, _SHARED))
+        return np.where(table.mask(), _marks(table.inner, hashed)[at], np.where(at == at[-1:], _UNKNOWN, _SHARED))
     if isinstance(table, LowRank):
-        return _marks(table.left)
+        return _marks(table.left, hashed)
     if isinstance(table, Stacked):
         which, place = table.position(np.arange(table.shape[0]))
         marks = which.copy()
         for i, part in enumerate(table.parts):
             # What reads the last row of a part reads that of unknown ids only where this lies in the part.
-            inside = _marks(part)[place[which == i]]
-            marks[which == i] = np.where((inside == _UNKNOWN) & (i == which[-1]), _UNKNOWN, i)
+            inside = _marks(part, hashed)[place[which == i]]
+            marks[which == i] = np.where((inside == _UNKNOWN) & (i == which[-1]), _UNKNOWN, 0 if hashed else i)
         return marks
     return np.zeros(table.shape[0], dtype=np.int64)
 

@@ -13,7 +13,7 @@ from recprune.pruning.budgets import Uniform
 from recprune.pruning.methods import Codebook, DropAxis, DropFields, DropRows, FitBytes, KeepTop, Quantize, Retrain
 from recprune.pruning.recipe import Recipe
 from recprune.pruning.step import Step
-from recprune.pruning.table_costs import LARGE, PER_WORD, WIDE
+from recprune.pruning.table_codes import LARGE, PER_WORD, WIDE
 from recprune.snapshot import Snapshot
 from recprune.weights import Param
 

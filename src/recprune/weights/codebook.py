@@ -38,8 +38,11 @@ class Codebook(Encoding):
     rows: int
 
     @classmethod
-    def encode(cls, array: Array, bits: int, shares: Array | None = None) -> Codebook:
-        """Code a table of two axes. `shares`: how much the error of each row counts (its reads); None counts all alike."""
+    def encode(cls, array: Array, bits: int, shares: Array | None = None, metric: Array | None = None) -> Codebook:
+        """Code a table of two axes. `shares`: how much the error of each row counts (its reads); None counts all alike.
+
+        `metric` (columns, any, of full rank): an error counts by its squared norm times this; None: by its own.
+        """
         codebook_bits(bits)
         table = np.asarray(array, dtype=np.float32)
         if table.ndim != 2:
@@ -50,9 +53,13 @@ class Codebook(Encoding):
         points, inverse = distinct(table.astype(np.float16))
         weight = np.bincount(inverse, None if shares is None else np.asarray(shares) + 1e-9, len(points))
         exact = points.astype(np.float32)
-        book = exact if len(exact) <= 1 << bits else fit(exact, weight, 1 << bits)
+        space = np.eye(exact.shape[1], dtype=np.float32) if metric is None else np.asarray(metric, np.float32)
+        if len(exact) <= 1 << bits:
+            book = exact
+        else:  # means are means in any space
+            book = fit(exact @ space, weight, 1 << bits) @ np.linalg.pinv(space)
         words = np.ascontiguousarray(book, dtype=np.float16)
-        codes = nearest(exact, words.astype(np.float32))[inverse]
+        codes = nearest(exact @ space, words.astype(np.float32) @ space)[inverse]
         return cls(pack(codes, bits), words, bits, len(table))
 
     def __post_init__(self) -> None:

@@ -8,10 +8,11 @@ import pytest
 
 from recprune.context import Context
 from recprune.errors import RecpruneError
+from recprune.pruning.effects import Effects
 from recprune.pruning.methods import DropRows, FitBytes, Quantize
-from recprune.pruning.table_costs import _CODES, _WIDE_CODES
+from recprune.pruning.table_codes import CODES, WIDE_CODES
 from recprune.testing import check_step
-from recprune.weights import Columns, Dense, Param, Rows, Weights
+from recprune.weights import Columns, Dense, LowRank, Param, Rows, Stacked, Weights
 
 ROWS = 400
 
@@ -25,6 +26,14 @@ class Reads:
     def scores(self, weights):
         rows = np.random.default_rng(0).integers(0, ROWS, 2000)
         return sum(f * weights[name].value.take(rows).sum(axis=1) for name, f in self.factors.items())
+
+
+class Values:
+    """A calibration whose scores are all values that are read: no direction counts more than another."""
+
+    def scores(self, weights):
+        rows = np.random.default_rng(0).integers(0, ROWS, 500)
+        return np.concatenate([param.value.take(rows).reshape(-1) for param in weights.values()])
 
 
 def model(*names, protected=(ROWS - 1,), rows=ROWS):
@@ -76,12 +85,12 @@ def test_rows_that_are_read_come_back_best():
     assert error[7::8].mean() < 0.5 * error.mean()
 
 
-@pytest.mark.parametrize("code", [code for code in (*_CODES, *_WIDE_CODES) if code is not None], ids=str)
+@pytest.mark.parametrize("code", [code for code in (*CODES, *WIDE_CODES) if code is not None], ids=str)
 def test_the_bytes_of_a_way_are_known_before_it_is_tried(code):
     rng = np.random.default_rng(0)
     for rows, width in ((300, 32), (70, 16), (41, 24)):
         table = rng.normal(size=(rows, width)).astype(np.float32)
-        coded = code.encode(table, np.ones(rows))
+        coded = code.encode(table, np.ones(rows), np.eye(width))
         assert coded.shape == table.shape
         books = len(coded.parts) if isinstance(coded, Columns) else 1
         assert code.bytes(np.array([rows]), width) == [coded.nbytes + 210 * (books - 1)]
@@ -91,8 +100,74 @@ def test_a_wide_table_gets_a_scale_for_each_row_where_rows_differ_in_size():
     rng = np.random.default_rng(3)
     table = (rng.normal(size=(ROWS, 64)) * 10 ** rng.uniform(-2, 0, size=(ROWS, 1))).astype(np.float32)
     weights = Weights({"a": Param(("id", "a f"), Dense(table), (ROWS - 1,))})
-    fitted = FitBytes(ROWS * 34)(weights, context(a=1))  # 4 bits a value, and two bytes a row
-    assert fitted["a"].value.granularity == "per_row"
+    where = Context({"id": np.full(ROWS, 5)}, calibration=Values())
+    fitted = FitBytes(ROWS * 34)(weights, where)
+    assert isinstance(fitted["a"].value, Rows)  # the small ones are shared
+    assert {part.granularity for part in fitted["a"].value.inner.parts} == {"per_row"}
+
+
+class Columns2:
+    """A calibration whose scores are three times the first of two columns."""
+
+    def scores(self, weights):
+        return 3 * weights["a"].value.decode()[:, 0]
+
+
+def test_a_direction_counts_as_much_as_the_scores_follow_it():
+    table = np.random.default_rng(0).normal(size=(ROWS, 2)).astype(np.float32)
+    weights = Weights({"a": Param(("id", "a f"), Dense(table), (ROWS - 1,))})
+    metric = Effects(weights, Columns2().scores).metric("a")
+    # Slopes 3 and 0, of which the mean square is 4.5; and .003 of it each has.
+    np.testing.assert_allclose(metric @ metric.T, [[2.003, 0], [0, 0.003]], atol=1e-5)
+    fitted = FitBytes(200)(weights, Context({"id": np.full(ROWS, 5)}, calibration=Columns2()))
+    read, unread = np.square(fitted["a"].value.decode() - table).mean(axis=0)
+    assert read < 0.05 * unread
+
+
+def test_what_nothing_reads_has_no_direction():
+    weights = model("a", "b")
+    np.testing.assert_array_equal(Effects(weights, Reads(a=1, b=0).scores).metric("b"), np.eye(8))
+
+
+def test_rows_that_are_read_most_get_a_code_of_their_own():
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(ROWS, 2)).astype(np.float32)
+    reads = np.where(np.arange(ROWS) < 40, 1000, 1)
+
+    class Mostly(Values):
+        def scores(self, weights):
+            rows = np.random.default_rng(0).choice(ROWS, 3000, p=reads / reads.sum())
+            return weights["a"].value.take(rows).reshape(-1)
+
+    weights = Weights({"a": Param(("id", "a f"), Dense(table))})
+    fitted = FitBytes(400)(weights, Context({"id": reads}, calibration=Mostly()))
+    value = fitted["a"].value.inner if isinstance(fitted["a"].value, Rows) else fitted["a"].value
+    assert isinstance(value, Stacked)
+    assert value.parts[0].shape[0] < 40  # half of the reads
+    error = np.square(fitted["a"].value.decode() - table).mean(axis=1)
+    assert error[:20].max() < 0.1 * error[40:].mean()
+
+
+def test_columns_go_where_a_few_directions_hold_a_table():
+    rng = np.random.default_rng(0)
+    table = (rng.normal(size=(ROWS, 4)) @ rng.normal(size=(4, 32))).astype(np.float32)
+    weights = Weights({"a": Param(("id", "a f"), Dense(table), (ROWS - 1,))})
+    fitted = FitBytes(2_400)(weights, Context({"id": np.full(ROWS, 5)}, calibration=Values()))
+    value = fitted["a"].value
+    parts = value.parts if isinstance(value, Stacked) else (value,)
+    assert all(isinstance(part, LowRank) and part.rank == 4 for part in parts)
+    layer = Weights({"layer": Param(("h", "x"), Dense(table[:64]))})
+    fitted = FitBytes(700)(layer, Context(calibration=Values64()))
+    # In place of 2,048 values 4 * (64 + 32) in 8 bits, and scales for 64 + 4 rows; in 3 bits they would take 896.
+    assert fitted["layer"].value.rank == 4
+    assert fitted.nbytes == 4 * 96 + 2 * 68
+
+
+class Values64:
+    """As `Values`, of a layer."""
+
+    def scores(self, weights):
+        return weights["layer"].value.decode().reshape(-1)
 
 
 def test_vectors_are_coded_where_they_count():

@@ -15,28 +15,33 @@ from recprune.artifact import described_bytes
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.pruning.choices import Choices
+from recprune.pruning.effects import Effects
 from recprune.pruning.protected_rows import as_they_were
 from recprune.pruning.step import Step
-from recprune.pruning.table_costs import MOST, TableCosts
-from recprune.weights import Dense, Encoding, Granularity, Param, Quantized, Weights
+from recprune.pruning.table_codes import MOST
+from recprune.pruning.table_costs import TableCosts
+from recprune.weights import Dense, Encoding, Granularity, LowRank, Param, Quantized, Weights
 
 __all__ = ["FitBytes"]
 
 Array = npt.NDArray[np.float64]
-_Change = Callable[[str, Encoding], float]
 _Describe = Callable[[str, Encoding], int]
 _KEEPS = (1, 0.85, 0.7, 0.6, 0.5, 0.42, 0.35, 0.3, 0.25, 0.2, 0.16, 0.13, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01, 0.0)
+_HEAD = 0.5  # of all reads fall on the rows that are the head of an axis
 _WORTH = 0.001  # of the bound: a vector that takes less is left as it is
+_RANKS = (2, 4, 8)  # columns of a layer for each that stays
 _UNREAD = 0.25  # reads that a row has beside those counted: one that was never read may be
 
 
 @dataclass(frozen=True)
 class FitBytes(Step):
-    """Choose rows and bits for each target so that the artifact, all its files together, takes at most `bytes`.
+    """Choose rows, columns and bits for each target so that the artifact, all its files together, takes at most `bytes`.
 
-    For each table the squared error of every way to store it (which rows, how many bits) is weighted by reads, and turned
-    into a change of the model's scores by two measured cuts, one of rows and one of bits; matrices and vectors are
-    measured themselves. The changes add up as if parts were independent, and the least sum that fits is found exactly (see
+    For each table every way to store it (which rows, how many bits of what code, how many directions in place of columns;
+    one code for all rows, or one for those on which half of the reads fall and one for the others) has a squared error,
+    weighted by reads and by how much each direction counts for the scores (see `Effects`); three measured cuts, one of
+    rows and two of bits, turn it into a change of the scores. Matrices, of fewer bits or columns, and vectors are measured
+    themselves. The changes add up as if parts were independent, and the least sum that fits is found exactly (see
     `Choices`). Rows of an axis that several tables share are ranked together: an id that all of them drop leaves the
     vocabulary. The bound is hard: it is checked against the artifact. Where no artifact is known (the step is called by
     itself) it bounds the weights.
@@ -100,9 +105,8 @@ class FitBytes(Step):
 
     def describe(self) -> str:
         """In words."""
-        return (
-            f"fit the artifact into {self.bytes:,} bytes: rows and bits of {self.target} by their effect on the scores"
-        )
+        ways = f"rows, columns and bits of {self.target} by their effect on the scores"
+        return f"fit the artifact into {self.bytes:,} bytes: {ways}"
 
 
 def _parts(weights: Weights, context: Context) -> Mapping[str, int]:
@@ -128,11 +132,7 @@ def _groups(weights: Weights, names: list[str], context: Context, now: Mapping[s
     tables: dict[str, list[str]] = {}
     groups = []
     assert context.calibration is not None
-    run = context.calibration.scores
-    before = run(weights).astype(np.float64)
-
-    def change(name: str, value: Encoding) -> float:
-        return float(np.square(run(weights.replace(name, value)) - before).mean())
+    effects = Effects(weights, context.calibration.scores)
 
     def describe(name: str, value: Encoding) -> int:
         # Without an artifact nothing is described. Protected rows stay the same ones.
@@ -145,20 +145,24 @@ def _groups(weights: Weights, names: list[str], context: Context, now: Mapping[s
         if len(param.shape) == 2 and param.axes[0] in context.popularity:
             tables.setdefault(param.axes[0], []).append(name)
         elif len(param.shape) == 2 and isinstance(param.value, Dense):
-            groups.append(_coded(name, param, (8, 4, 3, 2), change, describe))
+            groups.append(_coded(name, param, (8, 4, 3, 2), effects, describe))
         elif len(param.shape) == 1 and isinstance(param.value, Dense) and param.nbytes >= worth:
-            groups.append(_coded(name, param, (8, 4), change, describe))
-    return groups + [_axis(weights, axis, found, context, now, change, describe) for axis, found in tables.items()]
+            groups.append(_coded(name, param, (8, 4), effects, describe))
+    return groups + [_axis(weights, axis, found, context, now, effects, describe) for axis, found in tables.items()]
 
 
-def _coded(name: str, param: Param, bits: Sequence[int], change: _Change, describe: _Describe) -> _Group:
-    """A matrix, with a scale for each row, or a vector."""
+def _coded(name: str, param: Param, bits: Sequence[int], effects: Effects, describe: _Describe) -> _Group:
+    """A matrix, with a scale for each row, or as a product of narrower ones; or a vector."""
     granularity: Granularity = "per_row" if len(param.shape) > 1 else "per_tensor"
-    if np.abs(param.value.decode()).max(initial=0) > MOST:
-        bits = ()
-    coded = (Quantized.encode(param.value.decode(), b, granularity) for b in bits)
+    values = param.value.decode()
+    coded: list[Encoding] = []
+    if np.abs(values).max(initial=0) <= MOST:
+        coded = [Quantized.encode(values, b, granularity) for b in bits]
+        for rank in {min(param.shape) // of for of in _RANKS} - {0} if len(param.shape) > 1 else ():
+            found = LowRank.encode(values, rank)
+            coded += [found.map_dense(partial(_quantized, bits=b)) for b in (8, 4)]
     ways = [param.value, *(as_they_were(param, value) for value in coded)]
-    losses = [0.0, *(change(name, way) for way in ways[1:])]
+    losses = [0.0, *(effects.change(name, way) for way in ways[1:])]
 
     def choices(described: bool) -> Choices:
         more = [describe(name, way) - describe(name, param.value) if described else 0 for way in ways]
@@ -167,18 +171,25 @@ def _coded(name: str, param: Param, bits: Sequence[int], change: _Change, descri
     return _Group(param.nbytes, 1, choices, lambda weights, picks: weights.replace(name, ways[picks[0]]))
 
 
+def _quantized(factor: Encoding, bits: int) -> Encoding:
+    return Quantized.encode(factor.decode(), bits, "per_row")
+
+
 def _axis(
     weights: Weights,
     axis: str,
     names: list[str],
     context: Context,
     now: Mapping[str, int],
-    change: _Change,
+    effects: Effects,
     describe: _Describe,
 ) -> _Group:
     """The tables of one axis: a row that none of them keeps is an id less in the vocabulary."""
     reads = context.reads(axis, weights.sizes[axis]) + _UNREAD
-    tables = {name: TableCosts(name, weights[name], reads, change) for name in names}
+    popular = np.argsort(-reads, kind="stable")
+    head = np.zeros(len(reads), bool)
+    head[popular[np.cumsum(reads[popular]) <= _HEAD * reads.sum()]] = True
+    tables = {name: TableCosts(name, weights[name], reads, head, effects) for name in names}
     stored = np.any([table.stored for table in tables.values()], axis=0)
     score = np.sum([table.row_loss for table in tables.values()], axis=0)
     order = np.argsort(-score, kind="stable")
@@ -213,10 +224,10 @@ def _axis(
 
     def store(fitted: Weights, picks: npt.NDArray[np.int64]) -> Weights:
         for (name, table), pick in zip(tables.items(), picks, strict=True):
-            keep, code = divmod(int(pick), len(table.codes))
+            keep, way = divmod(int(pick), len(table.ways))
             kept = np.zeros(len(reads), bool)
             kept[order[: counts[keep]]] = True
-            fitted = fitted.replace(name, table.cut(kept, table.codes[code]))
+            fitted = fitted.replace(name, table.cut(kept, table.ways[way]))
         return fitted
 
     return _Group(sum(now[name] for name in names) + ids, len(names), choices, store)

@@ -30,8 +30,7 @@ class Mixed(Step):
     decomposition weighted by reads, which the group shares (mixed dimensions: Ginart et al. 2021).
 
     In an artifact the ids of a group become neighbours, so that saying which row lies where takes a few bytes; with
-    fingerprints each group adds its share of unknown ids taken for known ones. A table that would not get smaller is
-    left as it is.
+    fingerprints it takes 1 to 4 bits a row. A table that would not get smaller is left as it is.
     """
 
     verb: ClassVar[str] = "mixed"
