@@ -330,12 +330,13 @@ def test_a_file_becomes_an_artifact_on_the_command_line(tmp_path):
     assert "needs --recipe" in str(need.exception)
 
 
-def test_a_recipe_that_makes_the_artifact_larger_is_one_line_on_the_command_line(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("how", [[], ["--dry-run"]])
+def test_a_recipe_that_makes_the_artifact_larger_is_one_line_on_the_command_line(tmp_path, monkeypatch, capsys, how):
     path, _ = write(tmp_path, "npz")
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("steps: [quantize: {target: item_weights, bits: 8}]", encoding="utf-8")
     monkeypatch.setattr(
-        "sys.argv", ["recprune", "compress", str(path), "--recipe", str(recipe), "--out", str(tmp_path / "small")]
+        "sys.argv", ["recprune", "compress", str(path), "--recipe", str(recipe), "--out", str(tmp_path / "small"), *how]
     )
     with pytest.raises(SystemExit) as caught:
         main()

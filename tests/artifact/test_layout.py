@@ -135,6 +135,24 @@ def test_rows_within_groups_of_rows():
         np.testing.assert_allclose(after(other, request(300)), before(other, request(300)), atol=1e-6)
 
 
+def test_hashed_ids_are_not_divided_into_groups_of_rows():
+    # Each group more would add its share of unknown ids taken for known ones: the table says which row lies where.
+    snapshot = like()
+    users = snapshot.weights["user.factor"].value.decode()
+    which = np.array([1, 0, 1, 0, 1, 0, 1])
+    stacked = Stacked.encode(which, (Dense(users[which == 0]), Dense(users[which == 1])))
+    snapshot = snapshot.with_weights(snapshot.weights.replace("user.factor", stacked))
+    laid, vocabularies = lay_out(snapshot, 12)
+    assert vocabularies["user"].spec()["counts"] == [6]
+    assert laid.weights["user.factor"].value.order.nbytes == 1  # a bit for each of seven rows
+    laid, vocabularies = lay_out(snapshot)
+    assert laid.weights["user.factor"].value.order.nbytes == 0  # the three of one part, then those of the other
+    for fingerprint in (12, None):
+        np.testing.assert_allclose(
+            after(snapshot, request(300), fingerprint), before(snapshot, request(300)), atol=1e-6
+        )
+
+
 def test_a_dropped_field_is_gone_with_its_operations_its_ids_and_its_column():
     snapshot = like()
     weights = snapshot.weights.cut("title.factor", np.zeros(0, np.int64)).cut("user.factor", np.zeros(0, np.int64))

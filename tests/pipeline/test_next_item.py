@@ -53,13 +53,13 @@ def opened(folder, model, **changes):
 
 @pytest.mark.parametrize("model", ["sasrec", "two_tower"])
 def test_a_run_trains_compresses_and_judges(folder, model):
-    run = opened(folder, model, **{"[4]": "[12]"})
+    run = opened(folder, model)
     task = run.summary()["tasks"]["next"]
     assert task["gate"]["passed"]
     assert task["size"]["ratio"]["weights"] > 3
     peers = task["peers"]
-    assert {"EASE", "popularity", "12 wide"} <= set(peers)
-    assert any(point["name"] == "12 wide" and point["kind"] == "peer" for point in task["frontier"])
+    assert {"EASE", "popularity", "4 wide"} <= set(peers)
+    assert any(point["name"] == "4 wide" and point["kind"] == "peer" for point in task["frontier"])
     assert task["split"]["how"] == "20% of each user's latest items held out, the very last to test"
     parts = {line["part"]: line["kind"] for line in task["plan"]}
     assert parts["items"] == "table"

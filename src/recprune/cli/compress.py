@@ -89,6 +89,7 @@ def _file(model: Path, recipe: Path, out: Path, dry_run: bool, trust_pickle: boo
     _table(f"{model}: {recipe}", made.plan)
     ratio = f"{made.compression_ratio:.1f} times fewer than the original's"
     if dry_run:
+        made.check_smaller()
         console.print(f"the parts would become {made.size_bytes:,} bytes, {ratio}")
         return
     size = made.save(out)

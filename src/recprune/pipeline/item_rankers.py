@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.adapters import adapter_for
-from recprune.artifact import Artifact, read
+from recprune.artifact import Artifact, read, write
 from recprune.files import write_bytes
 from recprune.pipeline.config import NextItemConfig
 from recprune.pipeline.shared import Say
@@ -221,7 +221,7 @@ class AlsRanker(Fitted):
             say(f"the same model from scratch: {width} wide")
             coded = compress(self._model(self._factors(width)), Recipe((Quantize("*", 8),)))
             with TemporaryDirectory() as folder:
-                size = coded.save(Path(folder) / "artifact")["disk_bytes"]
+                size = write(coded.artifact, Path(folder) / "artifact")["disk_bytes"]
             lists = ranked_lists(coded.model.scores, histories, _K)
             yield Peer(f"{width} wide", lists, size, "trained from scratch, 8 bits", trained_small=True)
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recprune.adapters import adapter_for
-from recprune.artifact import Artifact
+from recprune.artifact import Artifact, write
 from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.files import write_bytes
@@ -177,7 +177,7 @@ class NeuralRanker:
             model = self._trained(width, judge, lambda line: None)
             coded = compress(model, Recipe((Quantize("*", 8),)))
             with TemporaryDirectory() as folder:
-                size = coded.save(Path(folder) / "artifact")["disk_bytes"]
+                size = write(coded.artifact, Path(folder) / "artifact")["disk_bytes"]
             lists = _ranked(coded.model.scores(histories), histories)
             yield Peer(f"{width} wide", lists, size, "trained from scratch, 8 bits", trained_small=True)
 

@@ -115,6 +115,7 @@ def plan_recipes(config: TaskConfig, model: Any, data: Any, folder: Path, seed: 
     original, found = read(folder / "original"), {}
     for name, recipe in config.recipes.items():
         planned = apply(snapshot, recipe, context, adapter, model, train=False, before=original)
+        planned.check_smaller()
         later = [step.describe() for step in recipe.steps if step.trains]
         whole = sum(line["bytes_before"] for line in planned.plan)
         found[name] = {"plan": planned.plan, "bytes_before": whole, "bytes_after": planned.size_bytes, "later": later}

@@ -22,9 +22,10 @@ from recprune.pruning.step import Step
 from recprune.snapshot import Snapshot
 from recprune.weights import Weights, in_words
 
-__all__ = ["CompressedModel", "apply", "compress", "pack", "plan"]
+__all__ = ["AROUND", "CompressedModel", "apply", "compress", "pack", "plan"]
 
-_AROUND = "manifest, graph and recipe"
+AROUND = "manifest, graph and recipe"
+"""In `CompressedModel.parts`, what is no parameter and no vocabulary."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +129,7 @@ class CompressedModel:
         Raises what `artifact.write` raises, and RecpruneError where all files together are larger than the original's:
         in a model of few parameters, what says how they are stored can outweigh what a recipe takes away.
         """
-        self._check_smaller()
+        self.check_smaller()
         return write(replace(self.artifact, metadata={**self.artifact.metadata, **(metadata or {})}), path)
 
     @cached_property
@@ -136,12 +137,13 @@ class CompressedModel:
         """Bytes on disk of each parameter and vocabulary, and of all that stands around them."""
         found = {name: param.nbytes for name, param in self.artifact.weights.items()}
         found |= {f"ids of {axis}": _stored(ids) for axis, ids in self.artifact.vocabularies.items()}
-        return found | {_AROUND: _whole(self.artifact) - sum(found.values())}
+        return found | {AROUND: _whole(self.artifact) - sum(found.values())}
 
-    def _check_smaller(self) -> None:
+    def check_smaller(self) -> None:
+        """Raise RecpruneError, with the numbers, where `save` would: before anything is written, of a plan too."""
         saved = sum(line["bytes_before"] for line in self.plan) - self.size_bytes
         # What only trains saves nothing, and is none the worse. What describes a model is counted where it may decide.
-        if saved and saved < self.parts[_AROUND]:
+        if saved and saved < self.parts[AROUND]:
             start, stop = _whole(self.before), sum(self.parts.values())
             if stop > start:
                 raise RecpruneError(f"the recipe makes the artifact larger: {_larger(start, stop)}")

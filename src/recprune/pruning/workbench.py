@@ -20,7 +20,7 @@ from recprune.errors import RecpruneError
 from recprune.evaluation import differences, parse_metric
 from recprune.files import read_sealed, remove_directory, write_sealed
 from recprune.judge import Judge
-from recprune.pruning.compress import CompressedModel, apply, pack
+from recprune.pruning.compress import AROUND, CompressedModel, apply, pack
 from recprune.pruning.estimate import Estimate, Tradeoff, measure
 from recprune.pruning.methods import FitBytes
 from recprune.pruning.recipe import Recipe
@@ -73,7 +73,7 @@ class Workbench:
     def around(self) -> int:
         """Bytes of the artifact beside its parameters and vocabularies."""
         parts = apply(self.snapshot, Recipe(), self.context, self.adapter, self.model, before=self.original).parts
-        return parts["manifest, graph and recipe"]
+        return parts[AROUND]
 
     def original_bytes(self) -> int:
         """Bytes of the original as it would ship, written by the same code."""

@@ -155,7 +155,7 @@ def _vocabulary_bytes(features: Features, keys: Sequence[str]) -> int:
 def _shipped(model: TableModel, data: LikeData) -> tuple[npt.NDArray[np.float64], int]:
     """Scores and bytes of the model as an artifact of 8-bit codes and hashed ids."""
     from recprune.adapters import adapter_for
-    from recprune.artifact import read
+    from recprune.artifact import read, write
     from recprune.pruning.compress import apply
     from recprune.pruning.methods import Quantize
     from recprune.pruning.recipe import Recipe
@@ -173,6 +173,6 @@ def _shipped(model: TableModel, data: LikeData) -> tuple[npt.NDArray[np.float64]
     context = adapter.context(model, None, 0, lambda line: None)
     smaller = apply(snapshot, Recipe(tuple(steps), fingerprint=8), context, adapter, model)
     with TemporaryDirectory() as folder:
-        size = smaller.save(Path(folder) / "artifact")
+        size = write(smaller.artifact, Path(folder) / "artifact")
         scores = Scorer(read(Path(folder) / "artifact")).score(data.test)
     return np.asarray(scores, np.float64), size["disk_bytes"]
