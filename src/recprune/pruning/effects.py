@@ -53,7 +53,7 @@ class Effects:
             slopes.append(change[:: -(-len(change) // _SCORES)])
         square = np.stack(slopes) @ np.stack(slopes).T
         mean = float(np.trace(square)) / columns
-        if mean == 0:  # nothing reads it
+        if not 0 < mean < np.inf:  # nothing reads it, or the scores leave what floats can hold
             return np.eye(columns)
         energy, basis = np.linalg.eigh(square / mean + _RIDGE * np.eye(columns))
         metric: Array = basis * np.sqrt(energy)

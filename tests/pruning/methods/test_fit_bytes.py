@@ -129,6 +129,12 @@ def test_what_nothing_reads_has_no_direction():
     np.testing.assert_array_equal(Effects(weights, Reads(a=1, b=0).scores).metric("b"), np.eye(8))
 
 
+def test_scores_that_leave_what_floats_hold_leave_all_directions_alike():
+    weights = model("a")
+    effects = Effects(weights, lambda given: np.full(3, 0 if given is weights else np.inf))
+    np.testing.assert_array_equal(effects.metric("a"), np.eye(8))
+
+
 def test_rows_that_are_read_most_get_a_code_of_their_own():
     rng = np.random.default_rng(0)
     table = rng.normal(size=(ROWS, 2)).astype(np.float32)
