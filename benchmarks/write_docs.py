@@ -26,12 +26,12 @@ COLOURS = (
 SHORT = """## What falls short
 
 - `like`, with statistics: the bar was sixteen times within .001 and thirty-two times within .004. The second holds. At
-  sixteen times (`light` with `fit_bytes: {bytes: 1_690_000}`) it was within .001 on validation but not on test, so `light`
-  ships larger. The ids of half a million pairs (reader x author, reader x publisher) and the statistics by id are most of
+  sixteen times (`light` with `fit_bytes: {bytes: 1_690_000}`) it was within .001 on validation but not on test, so it ships
+  larger. The ids of half a million pairs (reader x author, reader x publisher) and the statistics by id are most of
   what is left.
 - `fit_bytes` has measured which directions of a row move the scores since the rows of search, grid, random recipes and
-  mixed bits of `like` and `like-ids`, and all rows of films in order, were made. A search leaves its codes to `fit_bytes`, and gains what it
-  gained; where those rows stand behind `fit_bytes` or hand-written recipes, that is why.
+  mixed bits of `like` and `like-ids`, and all rows of films in order, were made. A search leaves its codes to `fit_bytes`,
+  and gains what it gained; where those rows stand behind `fit_bytes` or hand-written recipes, that is why.
 - On MovieLens half of the validation is a few hundred users, so what the search chooses there may lose on test what it did
   not lose on validation: the tail, and beyond thirty times the rest. A small model of sequences cannot shrink much further:
   at thirty times most of the bytes would be names and shapes.
