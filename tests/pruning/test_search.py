@@ -18,7 +18,7 @@ from recprune.context import Context
 from recprune.evaluation import Gate, Interval, RowTruth
 from recprune.graph import Graph
 from recprune.pruning.estimate import Estimate, Tradeoff
-from recprune.pruning.methods import Codebook, DropAxis, DropFields, DropRows, FitBytes
+from recprune.pruning.methods import Codebook, Compensate, DropAxis, DropFields, DropRows, FitBytes, Retrain
 from recprune.pruning.search import _Goal, _near_bounds
 from recprune.pruning.space import KEEPS, Knob, Space, space_of
 from recprune.pruning.store import alone
@@ -385,13 +385,20 @@ def test_codes_are_left_to_fit_bytes_where_the_space_says_so():
     settings = {knob.name: 1 for knob in space.knobs if knob.kind != "bits"}
     settings["keep book.factor"] = len(KEEPS) * 2 + 1  # the whole block
     settings["bits book"] = 1
-    plain, retrained = space.recipe(settings, fit=900), space.recipe(settings, retrain=2, fit=900)
-    assert {step.verb for step in plain.steps[:-1]} == {"drop_fields", "drop_axis"}
-    assert plain.steps[-1].bytes == 900
+    plain, retrained = space.recipe(settings, 0, "last", 900), space.recipe(settings, 2, "last", 900)
+    assert {step.verb for step in plain.steps[:-2]} == {"drop_fields", "drop_axis"}
+    assert plain.steps[-2:] == (FitBytes(900), Compensate())
     assert plain.fingerprint == {"book": 14}
     # Rows that are gone before retraining are made up for by it.
     assert {step.verb for step in retrained.steps[:-2]} == {"drop_fields", "drop_axis", "drop_rows"}
     assert [step.verb for step in retrained.steps[-2:]] == ["retrain", "fit_bytes"]
+    # Of the whole model, and what is coded then.
+    assert space.recipe(settings, 0, "first", 900) == Recipe((FitBytes(900), Compensate()), {"book": 14})
+    coded = space.recipe(settings, 2, "first", 900)
+    assert coded.steps == (FitBytes(900), Retrain(2, distill=1.0))
+    assert coded.fingerprint == {"book": 14}
+    # Where there is no layer, none is refitted.
+    assert space_of(Adapter().read(Handmade())).recipe({}, 0, "first", 900).steps == (FitBytes(900),)
 
 
 class Calibrated(Adapter):
@@ -455,9 +462,9 @@ def test_another_call_on_the_same_store_tries_and_retrains_what_it_asks_for_besi
     _, same, more = asked(ratio=3, retrain=4)
     assert same == plain
     assert more > retrained
-    # Another size: it is tried once in one shot, beside the sixteen, and retrained.
+    # Another size: it is tried both ways in one shot, beside the sixteen, and retrained.
     _, wider, further = asked(ratio=2, retrain=2)
-    assert [size for _, size in wider - plain] == [original // 2]
+    assert [size for _, size in wider - plain] == [original // 2] * 2
     assert {size for _, size in further - more} == {original // 2}
     assert asked(ratio=2, retrain=2) == (original, wider, further)
 
@@ -475,12 +482,15 @@ def test_what_could_not_be_retrained_is_said_and_not_counted(tmp_path):
 
 def test_what_is_retrained_lies_rather_above_a_bound_each_bound_in_turn():
     trials = [trial(i, size, -0.001 * i, 0.0001) for i, size in enumerate((400, 130, 110, 100, 42, 20))]
-    chosen = [(t.disk_bytes, bound) for t, bound in _near_bounds(trials, [100, 33], 4)]
-    # A little more than 100 and 33, by their ratio: 1.3 times would be 130 and 43.
-    assert chosen == [(130, 100), (42, 33), (110, 100), (20, 33)]
+    chosen = [(t.disk_bytes, fit, bound) for t, fit, bound in _near_bounds(trials, [100, 33], 8)]
+    # A little more than 100 and 33, by their ratio: 1.3 times would be 130 and 43. Retrained before it is coded, and after.
+    assert chosen == [
+        *((130, "last", 100), (42, "last", 33), (130, "first", 100), (42, "first", 33)),
+        *((110, "last", 100), (20, "last", 33), (110, "first", 100), (20, "first", 33)),
+    ]
     # Nothing that was tried is as small as 10 bytes.
-    assert {bound for _, bound in _near_bounds(trials, [100, 10], 4)} == {100}
-    assert {bound for _, bound in _near_bounds(trials, [12, 10], 4)} == {12}
+    assert {bound for *_, bound in _near_bounds(trials, [100, 10], 4)} == {100}
+    assert {bound for *_, bound in _near_bounds(trials, [12, 10], 4)} == {12}
 
 
 def test_a_large_matrix_is_not_offered_what_takes_long_to_refit():

@@ -157,11 +157,9 @@ class _Quantized(Code):
         width = self.columns * self.bits
         if width % 8 == 0:  # rows begin at whole bytes: gather their bytes, then spread them
             return _spread(self.codes.reshape(self.shape[0], width // 8)[rows], self.bits)
-        first = (rows[:, None] * self.columns + torch.arange(self.columns, device=rows.device)) * self.bits
-        byte = first >> 3
-        word = self.codes[byte].int() << 8 | self.codes[(byte + 1).clamp(max=len(self.codes) - 1)].int()
-        codes: Tensor = word >> (16 - self.bits - (first & 7)) & 2**self.bits - 1
-        return codes
+        return _unpack(
+            self.codes, rows[:, None] * self.columns + torch.arange(self.columns, device=rows.device), self.bits
+        )
 
     def _step(self, rows: Tensor | None = None) -> Tensor:
         """Scale of each value of the rows, or of all."""
@@ -210,6 +208,18 @@ def _gather(leaf: Tensor, rows: Tensor) -> Tensor:
     return torch.nn.functional.embedding(rows, leaf, sparse=True) if leaf.dim() == 2 else leaf[rows]
 
 
+def _unpack(packed: Tensor, index: Tensor, width: int) -> Tensor:
+    """Read the values at `index` out of bytes packed by `bits.pack`, as `bits.unpack` does."""
+    if width == 8:
+        return packed[index].long()
+    first = index * width
+    byte = first >> 3
+    word = torch.zeros_like(first)
+    for k in range((width + 14) // 8):
+        word |= packed[(byte + k).clamp(max=len(packed) - 1)].long() << 8 * (3 - k)
+    return word >> (32 - width - (first & 7)) & (1 << width) - 1
+
+
 def _spread(packed: Tensor, bits: int) -> Tensor:
     """Unpack the last axis of bytes into values of `bits` bits, most significant first."""
     if bits == 8:
@@ -236,6 +246,57 @@ def _popcount(words: Tensor) -> Tensor:
     words = words - (words >> 1 & 0x5555555555555555)
     words = (words & 0x3333333333333333) + (words >> 2 & 0x3333333333333333)
     return ((words + (words >> 4) & 0x0F0F0F0F0F0F0F0F) * 0x0101010101010101) >> 56
+
+
+class _Codebook(Code):
+    """Which word a row is stays as it is; the words are trained (trained quantization: Han et al. 2016)."""
+
+    def __init__(self, spec: Spec, tensors: Mapping[str, Tensor], prefix: str) -> None:
+        self.codes, self.words = tensors[prefix + "codes"], tensors[prefix + "words"]
+        self.bits = int(spec["bits"])
+        self.shape = (int(spec["rows"]), self.words.shape[1])
+        self.leaf: Tensor | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return self.words.device
+
+    def _take(self, rows: Tensor) -> Tensor:
+        codes = _unpack(self.codes, rows, self.bits)
+        if self.leaf is None:
+            return self.words[codes].float()
+        values = torch.nn.functional.embedding(codes, self.leaf)
+        return _as_half(values.detach()).float() + (values - values.detach())
+
+    def state(self, prefix: str = "") -> dict[str, Tensor]:
+        words = self.words if self.leaf is None else _as_half(self.leaf.detach())
+        return {prefix + "codes": self.codes, prefix + "words": words}
+
+    def open_(self) -> list[Tensor]:
+        self.leaf = self.words.float().clone().requires_grad_()
+        return [self.leaf]
+
+    def close_(self) -> None:
+        self.words, self.leaf = self.state()["words"], None
+
+
+def _as_half(values: Tensor) -> Tensor:
+    return values.clamp(-65504, 65504).half()
+
+
+class _Columns(Code):
+    def __init__(self, spec: Spec, tensors: Mapping[str, Tensor], prefix: str) -> None:
+        self.groups = [code_from(part, tensors, f"{prefix}parts.{i}.") for i, part in enumerate(spec["parts"])]
+        self.shape = (self.groups[0].shape[0], sum(group.shape[1] for group in self.groups))
+
+    def _take(self, rows: Tensor) -> Tensor:
+        return torch.cat([group.take(rows) for group in self.groups], -1)
+
+    def state(self, prefix: str = "") -> dict[str, Tensor]:
+        return {k: v for i, g in enumerate(self.groups) for k, v in g.state(f"{prefix}parts.{i}.").items()}
+
+    def parts(self) -> Iterator[Code]:
+        yield from self.groups
 
 
 class _Rows(Code):
@@ -404,6 +465,8 @@ _CODES: dict[str, Callable[[Spec, Mapping[str, Tensor], str], Code]] = {
     "dense": _Dense,
     "bfloat16": _Bfloat16,
     "quantized": _Quantized,
+    "codebook": _Codebook,
+    "columns": _Columns,
     "rows": _Rows,
     "stacked": _Stacked,
     "low_rank": _LowRank,

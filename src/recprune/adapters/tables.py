@@ -19,7 +19,7 @@ from recprune.context import Context
 from recprune.errors import RecpruneError
 from recprune.graph import Graph, Op
 from recprune.recommenders.deepfm import DeepFm
-from recprune.recommenders.features import SEPARATOR, Encoded
+from recprune.recommenders.features import SEPARATOR, Encoded, Features
 from recprune.recommenders.like import LikeData, soft_targets
 from recprune.recommenders.tables import TableModel
 from recprune.recommenders.training import predict, tensors
@@ -228,8 +228,8 @@ class _Trainer:
             targets = ((1 - settings["distill"]) * targets + settings["distill"] * taught).astype(np.float32)
         best = finetune(
             smaller,
-            _Batches(_as_stored(self.train, weights), targets, 1024),
-            _loss,
+            _Batches(_as_stored(self.train, weights, self.model.features), targets, 1024),
+            _loss if settings["distill"] < 1 else _error,
             valid=_Batches(features.encode(self.data.valid), self.data.labels["valid"], 8192),
             epochs=settings["epochs"],
             lr=settings["lr"],
@@ -248,7 +248,7 @@ class _Trainer:
         """Gradient of the loss summed over the training rows; statistics, which are counted, have none."""
         model = self.adapter.rebuild(self.model, weights.decoded()).eval()
         targets = soft_targets(self.data.train["rating"].to_numpy(), self.model.features.settings.liked, 0.5)
-        for batch, wanted in _Batches(_as_stored(self.train, weights), targets, 8192):
+        for batch, wanted in _Batches(_as_stored(self.train, weights, self.model.features), targets, 8192):
             F.binary_cross_entropy_with_logits(model(batch), wanted, reduction="sum").backward()  # type: ignore[no-untyped-call]
         found = {}
         for name, tensor in model.named_parameters():
@@ -262,22 +262,30 @@ class _Trainer:
         return found
 
 
-def _loss(model: Any, batch: tuple[dict[str, Tensor], Tensor]) -> Tensor:
+def _error(model: Any, batch: tuple[dict[str, Tensor], Tensor]) -> Tensor:
     rows, targets = batch
-    loss = F.binary_cross_entropy_with_logits(model(rows), targets)
-    total: Tensor = loss + model.penalty() / len(targets) if model.training else loss
+    return F.binary_cross_entropy_with_logits(model(rows), targets)
+
+
+def _loss(model: Any, batch: tuple[dict[str, Tensor], Tensor]) -> Tensor:
+    loss = _error(model, batch)
+    total: Tensor = loss + model.penalty() / len(batch[1]) if model.training else loss
     return total
 
 
-def _as_stored(train: Encoded, weights: Weights) -> Encoded:
-    """Out-of-fold statistics as the compressed tables give them: the shared row's for dropped ids, no dropped column."""
+def _as_stored(train: Encoded, weights: Weights, features: Features) -> Encoded:
+    """Out-of-fold statistics as the compressed tables give them.
+
+    No dropped column; for dropped ids the shared row's; for the others what their codes changed is added.
+    """
     if train.statistics is None:
         return train
     found = {}
     for key, values in train.statistics.items():
         param = weights[f"statistics.{key}"]
         columns = [i for i, axis in enumerate(param.axes[1].split("+")) if weights.sizes[axis]]
-        values = values[:, columns]
+        changed = param.value.decode() - features.tables[key][:, columns]
+        values = values[:, columns] + changed[train.rows[key]]
         table = param.value.left if isinstance(param.value, LowRank) else param.value
         if isinstance(table, Rows):
             gone = ~table.mask()[train.rows[key]]

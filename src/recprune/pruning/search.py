@@ -20,6 +20,7 @@ from recprune.judge import Judge
 from recprune.processes import follow_parent
 from recprune.pruning.methods import DropFields, DropRows
 from recprune.pruning.recipe import Recipe
+from recprune.pruning.space import Fit
 from recprune.pruning.store import MADE_UP, Store, alone
 from recprune.pruning.trials import RATIOS, Trial, choose, family, frontier, meets
 from recprune.pruning.workbench import Workbench
@@ -27,11 +28,13 @@ from recprune.pruning.workbench import Workbench
 __all__ = ["Found", "constraint", "search"]
 
 _FIRST = 24  # recipes of the first frontier
+_FITTED: tuple[Fit, ...] = ("last", "first")
 _NEAR = math.log(1.3)
 _MISSES = 50  # proposals in a row that were all tried before: there is nothing new
 
 Say = Callable[[str], None]
 Open = Callable[[], tuple[Any, Any, Judge]]
+_Promise = tuple[Trial, Fit, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +192,7 @@ def _prepare(bench: Workbench, goal: _Goal, trials: int) -> int:
     if bench.fits:  # it measures the model each time, which takes as long as several trials
         for bound in (b for b in goal.bounds if b > bench.size_at(prices[-1])):
             price = min(prices, key=lambda p: abs(math.log(bench.size_at(p) / bound)))
-            added += store.enqueue({"price": price}, bound)
+            added += sum(store.enqueue({"price": price}, fit, bound) for fit in _FITTED)
     return trials if fresh else max(trials, before + added)
 
 
@@ -201,22 +204,23 @@ def _promise(bench: Workbench, goal: _Goal, count: int) -> int:
     store = _store(bench, True)
     points = {trial.number: (trial, point) for trial, point in _store(bench, False).trials()}
     promising = _promising(bench, goal, [trial for trial, _ in points.values()], count)
-    found = [(points[trial.number][1], size) for trial, size in promising]
+    found = [(points[trial.number][1], fit, size) for trial, fit, size in promising]
     if "width" in bench.tradeoff.kinds:  # a cut width is far off before retraining, and often the best after
-        sizes = list(dict.fromkeys((size or trial.disk_bytes, size) for trial, size in promising))
+        sizes = list(dict.fromkeys((size or trial.disk_bytes, size) for trial, _, size in promising))
+        last: Fit = "last" if bench.fits else "no"
         cut = [
-            ({"price": bench.tradeoff.price_for(size - bench.around, {"width": trust}), "width": trust}, fit)
+            ({"price": bench.tradeoff.price_for(aim - bench.around, {"width": trust}), "width": trust}, last, size)
             for trust in MADE_UP
-            for size, fit in sizes
+            for aim, size in sizes
         ]
         found = [*cut, *found]
-    for point, size in found[:count]:
-        store.enqueue(point, size)
+    for point, fit, size in found[:count]:
+        store.enqueue(point, fit, size)
     return store.done() + store.waiting()
 
 
-def _promising(bench: Workbench, goal: _Goal, listed: Sequence[Trial], count: int) -> list[tuple[Trial, int]]:
-    """At most `count` trials, and the bytes that `fit_bytes` is to meet for each; 0 where it cannot act."""
+def _promising(bench: Workbench, goal: _Goal, listed: Sequence[Trial], count: int) -> list[_Promise]:
+    """At most `count` trials, what is left to `fit_bytes`, and the bytes that it is to meet; 0 where it cannot act."""
     best = frontier(listed, bench.metric, bench.signs[bench.metric])
     if goal.gate is None and bench.fits:
         return _near_bounds(best, goal.bounds, count)
@@ -228,17 +232,20 @@ def _promising(bench: Workbench, goal: _Goal, listed: Sequence[Trial], count: in
     elif goal.size is not None:
         size = goal.size
         best = [t for t in best if t.disk_bytes <= size]
-    places = np.linspace(len(best) - 1, 0, min(count, len(best))).round().astype(int)
-    return [(best[i], best[i].disk_bytes if bench.fits else 0) for i in places]
+    ways: Sequence[Fit] = _FITTED if bench.fits else ("no",)
+    each = min(-(-count // len(ways)), len(best))
+    places = np.linspace(len(best) - 1, 0, each).round().astype(int)
+    return [(best[i], fit, best[i].disk_bytes if bench.fits else 0) for fit in ways for i in places][:count]
 
 
-def _near_bounds(best: Sequence[Trial], bounds: Sequence[int], count: int) -> list[tuple[Trial, int]]:
+def _near_bounds(best: Sequence[Trial], bounds: Sequence[int], count: int) -> list[_Promise]:
     """For each bound in turn the trials nearest to it, each with the bound: rather larger, to leave rows to choose from."""
     smallest = min(t.disk_bytes for t in best)
     # Where none was reached, that which was asked for: `fit_bytes` may do what nothing did yet.
     reached = [bound for bound in bounds if bound >= smallest] or bounds[:1]
     nearest = [sorted(best, key=lambda t: abs(math.log(t.disk_bytes / bound) - _NEAR)) for bound in reached]
-    turns = [(line[i], bound) for i in range(len(best)) for line, bound in zip(nearest, reached, strict=True)]
+    lines = list(zip(nearest, reached, strict=True))
+    turns = [(line[i], fit, bound) for i in range(len(best)) for fit in _FITTED for line, bound in lines]
     return turns[:count]
 
 
@@ -257,7 +264,7 @@ def _run(bench: Workbench, goal: _Goal, retrained: bool, count: int, stop: float
             trial, size, settings, fit = store.ask((goal.seed, worker), _near(bench, goal, store))
             epochs = goal.epochs if retrained else 0
             asked = trial.user_attrs.get("bytes") or goal.aim(size + bench.around)
-            recipe = bench.space.recipe(settings, epochs, asked if fit else 0)
+            recipe = bench.space.recipe(settings, epochs, fit, asked)
             if not store.claim(trial, recipe):
                 store.fail(trial, "repeated")
                 misses += 1

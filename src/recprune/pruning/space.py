@@ -10,16 +10,28 @@ from typing import Any, Literal
 import numpy as np
 
 from recprune.pruning.budgets import Uniform
-from recprune.pruning.methods import Codebook, DropAxis, DropFields, DropRows, FitBytes, KeepTop, Quantize, Retrain
+from recprune.pruning.methods import (
+    Codebook,
+    Compensate,
+    DropAxis,
+    DropFields,
+    DropRows,
+    FitBytes,
+    KeepTop,
+    Quantize,
+    Retrain,
+)
+from recprune.pruning.methods.compensate import refittable
 from recprune.pruning.recipe import Recipe
 from recprune.pruning.step import Step
 from recprune.pruning.table_codes import LARGE, PER_WORD, WIDE
 from recprune.snapshot import Snapshot
 from recprune.weights import Param
 
-__all__ = ["Knob", "Space", "space_of"]
+__all__ = ["Fit", "Knob", "Space", "space_of"]
 
 Kind = Literal["keep", "width", "code", "bits"]
+Fit = Literal["no", "last", "first"]
 Settings = Mapping[str, int]
 """The choice of each knob, by name; a knob that is not named stays at 0."""
 
@@ -86,16 +98,18 @@ class Knob:
 
 @dataclass(frozen=True)
 class Space:
-    """Recipes that a search may try: one choice of each knob."""
+    """Recipes that a search may try: one choice of each knob. `layers`: whether there are any that `compensate` refits."""
 
     knobs: tuple[Knob, ...]
+    layers: bool = False
 
-    def recipe(self, settings: Settings, retrain: int = 0, fit: int = 0) -> Recipe:
+    def recipe(self, settings: Settings, retrain: int = 0, fit: Fit = "no", size: int = 0) -> Recipe:
         """The recipe: what goes goes first, then up to `retrain` epochs (twice that where a width was cut), then values are
         coded, then ids are hashed.
 
-        `fit`: codes are left to `fit_bytes`, and the rows that stay too where nothing is retrained; the artifact then takes
-        at most so many bytes.
+        `fit`: whether codes are left to `fit_bytes`, and rows too where nothing was retrained before, so that the artifact
+        takes at most `size` bytes. `last`: after all that; where nothing is retrained layers are refitted then. `first`: of
+        the whole model, of whose settings the hashes of ids alone count; what is coded is retrained, or its layers refitted.
         """
         chosen = {knob: knob.choices[settings.get(knob.name, 0)] for knob in self.knobs}
         gone = {knob.part for knob, choice in chosen.items() if isinstance(choice, DropFields)}
@@ -107,9 +121,14 @@ class Space:
         bits = {knob.part: choice for knob, choice in chosen.items() if isinstance(choice, int)}
         how = {"epochs": 2 * retrain, "lr": _WIDTH_RATE} if widths else {"epochs": retrain}
         middle = [Retrain(**how)] if retrain else []
-        if fit:
-            first = _together([step for step in keep if retrain or isinstance(step, DropFields | DropAxis)])
-            return Recipe((*first, *middle, FitBytes(fit)), bits or None)
+        refit = [Compensate()] if self.layers and not retrain else []
+        if fit == "first":
+            # From the original's scores alone: codes have no room to learn the labels anew.
+            after = [Retrain(retrain, distill=1.0)] if retrain else refit
+            return Recipe((FitBytes(size), *after), bits or None)
+        if fit == "last":
+            gone_first = _together([step for step in keep if retrain or isinstance(step, DropFields | DropAxis)])
+            return Recipe((*gone_first, *middle, FitBytes(size), *refit), bits or None)
         return Recipe((*_together(keep), *middle, *_together(code)), bits or None)
 
 
@@ -120,7 +139,7 @@ def space_of(snapshot: Snapshot) -> Space:
     for axis in snapshot.ids:
         if axis != answers:
             knobs.append(Knob("bits", axis, (None, *BITS), axis))
-    return Space(tuple(knobs))
+    return Space(tuple(knobs), refittable(snapshot))
 
 
 def _widths(snapshot: Snapshot) -> Iterator[Knob]:

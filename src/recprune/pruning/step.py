@@ -50,11 +50,11 @@ def row_tables(context: Context) -> Actable:
     return Actable("tables", "it is no table", fits)
 
 
-def in_order(weights: Weights, tables: Actable) -> Actable:
+def in_order(context: Context, tables: Actable) -> Actable:
     """Those of them whose columns stay in their order: an artifact renumbers columns that are ids, of item-item models."""
 
     def fits(param: Param) -> bool:
-        return tables.fits(param) and not (param.axes[1] and weights.tables(param.axes[1]))
+        return tables.fits(param) and not (param.axes[1] and param.axes[1] in {param.axes[0], *context.popularity})
 
     return Actable("such tables", "it is no table whose columns keep their order, as groups of them must", fits)
 

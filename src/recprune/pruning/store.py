@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 from recprune.errors import RecpruneError
 from recprune.evaluation import Interval
 from recprune.pruning.estimate import Tradeoff
 from recprune.pruning.recipe import Recipe
+from recprune.pruning.space import Fit
 from recprune.pruning.trials import Trial
 
 __all__ = ["MADE_UP", "Store", "alone"]
@@ -44,21 +45,21 @@ class Store:
             load_if_exists=True,
         )
 
-    def enqueue(self, point: Mapping[str, Any], fit: int = 0) -> bool:
+    def enqueue(self, point: Mapping[str, Any], fit: Fit = "no", size: int = 0) -> bool:
         """Try this point before anything that is proposed; parts that it does not name are trusted as measured.
 
-        `fit`: leave the codes to `fit_bytes`, with so many bytes. False, and nothing to do, where it was asked for before.
+        `fit`: see `Space.recipe`; with so many bytes. False, and nothing to do, where it was asked for before.
         """
-        asked = json.dumps([dict(point), fit], sort_keys=True)
+        asked = json.dumps([dict(point), fit, size], sort_keys=True)
         if any(t.user_attrs.get("asked") == asked and not self._stopped(t) for t in self._listed()):
             return False
-        self._enqueue(point, {"asked": asked, **({"bytes": fit} if fit else {})})
+        self._enqueue(dict(point) | {"fit": fit}, {"asked": asked, **({"bytes": size} if size else {})})
         return True
 
     def _enqueue(self, point: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
         names = [*self.tradeoff.kinds, *self.tradeoff.parts]
         given = {"price": point["price"], **{name: point.get(name, 1.0) for name in names}}
-        fits = {"fit": "bytes" in attrs} if self.fits else {}
+        fits = {"fit": point["fit"]} if self.fits else {}
         self.study.enqueue_trial(given | fits, user_attrs=dict(attrs))
 
     def _listed(self) -> list[Any]:
@@ -68,8 +69,8 @@ class Store:
         """Whether it failed by a kill, or Ctrl-C: not for what it is."""
         return trial.state == self._optuna.trial.TrialState.FAIL and not {"error", "repeated"} & trial.user_attrs.keys()
 
-    def ask(self, seed: tuple[int, ...], near: float | None = None) -> tuple[Any, int, dict[str, int], bool]:
-        """The next trial, the bytes of its parts, its settings, and whether it leaves the codes to `fit_bytes`.
+    def ask(self, seed: tuple[int, ...], near: float | None = None) -> tuple[Any, int, dict[str, int], Fit]:
+        """The next trial, the bytes of its parts, its settings, and what it leaves to `fit_bytes`.
 
         It is a point that is waiting, or one that is proposed (TPE: Ozaki et al. 2022): a price of a byte, and how often
         the measured drops of each kind and part count. So every proposal is the best for some view of what was measured,
@@ -91,7 +92,7 @@ class Store:
             name: trial.suggest_float(name, low_of.get(name, _TRUST[0]), _TRUST[1], log=True)
             for name in (*self.tradeoff.kinds, *self.tradeoff.parts)
         }
-        fit = self.fits and trial.suggest_categorical("fit", [False, True])
+        fit: Fit = trial.suggest_categorical("fit", get_args(Fit)) if self.fits else "no"
         size, settings = self.tradeoff.best(price, trust)
         return trial, size, settings, fit
 

@@ -22,7 +22,7 @@ from recprune.files import read_sealed, remove_directory, write_sealed
 from recprune.judge import Judge
 from recprune.pruning.compress import AROUND, CompressedModel, apply, pack
 from recprune.pruning.estimate import Estimate, Tradeoff, measure
-from recprune.pruning.methods import FitBytes
+from recprune.pruning.methods import Compensate, FitBytes
 from recprune.pruning.recipe import Recipe
 from recprune.pruning.space import space_of
 from recprune.pruning.step import Step
@@ -31,7 +31,7 @@ from recprune.weights import Weights
 __all__ = ["Workbench"]
 
 _RESAMPLES = 200
-_FORMAT = 2  # of what is stored of a trial
+_FORMAT = 3  # of what is stored of a trial
 
 
 class Workbench:
@@ -183,7 +183,9 @@ class Workbench:
 
     def _remembered(self, step: Step, weights: Weights, context: Context) -> Weights:
         """A step, each of its targets from memory where the same was done to the same values before."""
-        if not hasattr(step, "target") or isinstance(step, FitBytes):  # it weighs its targets against each other
+        if not hasattr(step, "target") or isinstance(
+            step, FitBytes | Compensate
+        ):  # what they do to one depends on others
             return step(weights, context)
         for name in weights.match(step.target):
             one: Step = replace(step, target=name)  # type: ignore[call-arg]

@@ -46,7 +46,7 @@ class Codebook(Step):
         def smaller(param: Param) -> Encoding:
             return self._smaller(param.value, context.shares(param.axes[0], param.shape[0]))
 
-        return self.each(weights, smaller, TABLES if self.parts == 1 else in_order(weights, TABLES))
+        return self.each(weights, smaller, TABLES if self.parts == 1 else in_order(context, TABLES))
 
     def _smaller(self, value: Encoding, shares: npt.NDArray[np.float64]) -> Encoding:
         if isinstance(value, Rows):

@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from recprune.context import Calibration, Context
 from recprune.errors import RecpruneError
-from recprune.graph import Op
+from recprune.graph import Graph, Op
 from recprune.pruning.step import Step
 from recprune.snapshot import Snapshot
 from recprune.weights import Encoding, Quantized, Weights
 
-__all__ = ["Compensate"]
+__all__ = ["Compensate", "refittable"]
 
 Array = npt.NDArray[Any]
 
@@ -57,7 +57,7 @@ class Compensate(Step):
                 "give data to compress, and a model that has a graph",
             )
         names = self.touches(weights)
-        layers = [op for op in graph.ops if op.kind in ("linear", "cross")]
+        layers = _layers(graph)
         chosen = [op for op in layers if op.params[0] in names]
         if not chosen:
             known = ", ".join(op.params[0] for op in layers)
@@ -109,6 +109,16 @@ class Compensate(Step):
         """In words."""
         what = "all layers" if self.target == "*" else self.target
         return f"refit {what} by least squares, so that what is kept makes up for what went"
+
+
+def refittable(snapshot: Snapshot) -> bool:
+    """Whether a model has a layer that `compensate` can refit."""
+    names = Compensate().touches(snapshot.weights)
+    return snapshot.graph is not None and any(op.params[0] in names for op in _layers(snapshot.graph))
+
+
+def _layers(graph: Graph) -> list[Op]:
+    return [op for op in graph.ops if op.kind in ("linear", "cross")]
 
 
 def _rows(values: Array) -> npt.NDArray[np.float64]:

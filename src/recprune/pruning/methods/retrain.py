@@ -22,7 +22,9 @@ class Retrain(Step):
     2015). `lr`: learning rate. Where no epoch was better than none, the weights come back unchanged.
 
     After `quantize` this is quantization-aware training: scores and losses are those of the codes, and gradients pass to
-    the floats behind them (straight-through: Bengio et al. 2013). Codebooks and sparse matrices stay as they are.
+    the floats behind them (straight-through: Bengio et al. 2013). Of codebooks the words are trained, each by all rows
+    that have it, which stay with it (trained quantization: Han et al. 2016); sparse matrices stay as they are. What is
+    coded takes best to `distill: 1`, the original's scores alone: it has no room to learn the labels anew.
     """
 
     verb: ClassVar[str] = "retrain"

@@ -55,7 +55,7 @@ class Share(Step):
             return self._smaller(param.value, reads)
 
         tables = read_tables(context)
-        return self.each(weights, smaller, tables if self.by == "hash" else in_order(weights, tables))
+        return self.each(weights, smaller, tables if self.by == "hash" else in_order(context, tables))
 
     def _smaller(self, value: Encoding, reads: npt.NDArray[np.float64]) -> Encoding:
         if isinstance(value, Rows):
