@@ -16,16 +16,21 @@ from torch import nn
 
 from recprune.adapters.compact import CompactTensor
 from recprune.errors import RecpruneError
-from recprune.weights import Bfloat16, Dense, Encoding, LowRank, Quantized, Rows, Stacked
+from recprune.weights import Bfloat16, Codebook, Columns, Dense, Encoding, LowRank, Quantized, Rows, Stacked
 from tests.devices import DEVICES
 
 
 @st.composite
 def leaves(draw, rows, columns):
     array = np.random.default_rng(draw(st.integers(0, 2**16))).normal(size=(rows, columns)).astype(np.float32)
-    kind = draw(st.sampled_from(["float32", "float16", "bfloat16", "codes"]))
+    kind = draw(st.sampled_from(["float32", "float16", "bfloat16", "codes", "words", "columns"]))
     if kind == "bfloat16":
         return Bfloat16.encode(array)
+    if kind == "words":
+        return Codebook.encode(array, draw(st.integers(1, 12)))
+    if kind == "columns":
+        parts = np.array_split(array, draw(st.integers(1, columns)), axis=1)
+        return Columns(tuple(Codebook.encode(part, draw(st.integers(1, 12))) for part in parts))
     if kind != "codes" or not rows:
         return Dense(array.astype(kind if kind != "codes" else "float32"))
     granularity = draw(st.sampled_from(["per_tensor", "per_row", "per_column", "per_group"]))

@@ -9,6 +9,7 @@ import torch
 
 from recprune import Recipe, RecpruneError, compress
 from recprune.adapters import adapter_for
+from recprune.adapters.tables import _as_stored
 from recprune.artifact import read
 from recprune.data import read_log
 from recprune.pruning.compress import pack
@@ -16,7 +17,7 @@ from recprune.pruning.methods import DropFields, Sparsify
 from recprune.recommenders.deepfm import DeepFm
 from recprune.recommenders.like import LIKE, LikeSettings, features_for, like_data, train_like
 from recprune.recommenders.tables import ModelSettings
-from recprune.recommenders.training import Training, predict
+from recprune.recommenders.training import Training, predict, tensors
 from recprune.runtime import Scorer
 from recprune.weights import Dense
 from tests.pipeline.toy import write_log
@@ -157,6 +158,40 @@ def test_retraining_pulls_rows_to_the_shared_row(model):
         float(sum(parts)) / 2, rel=1e-5
     )
     table.centred = False
+
+
+def test_statistics_are_trained_on_with_the_errors_that_their_codes_have(model, data):
+    _, train = data.fitted(model.features.settings)
+    weights = adapter_for(model).read(model).weights
+    given = train.statistics["author"]
+    as_it_is = _as_stored(train, weights, model.features).statistics
+    assert np.array_equal(as_it_is["author"], given)
+    # All authors half as far from zero: what was counted without the row moves by what its author's row moves.
+    table = model.features.tables["author"]
+    halved = weights.replace("statistics.author", Dense(table / 2))
+    moved = _as_stored(train, halved, model.features).statistics["author"]
+    np.testing.assert_allclose(moved, given - table[train.rows["author"]] / 2, atol=1e-6)
+
+
+def test_the_penalty_goes_with_the_labels(model, data, monkeypatch):
+    losses = {}
+    monkeypatch.setattr(
+        "recprune.adapters.tables.finetune", lambda smaller, batches, loss, **given: losses.setdefault(loss, smaller)
+    )
+    adapter = adapter_for(model)
+    context, weights = adapter.context(model, data, 0, lambda line: None), adapter.read(model).weights
+    for distill in (0.5, 1.0):
+        context.trainer(weights, {"epochs": 1, "lr": 0.1, "distill": distill}, print)
+    smaller = next(iter(losses.values())).train()
+    _, train = data.fitted(model.features.settings)
+    batch = tensors(train.take(np.arange(50))), torch.ones(50)
+    values = []
+    for loss in losses:
+        torch.manual_seed(0)
+        values.append(loss(smaller, batch).item())
+    labelled, taught = values
+    assert labelled - taught == pytest.approx(smaller.penalty().item() / 50, rel=1e-4)
+    assert labelled > taught
 
 
 def test_reads_of_pairs_use_no_label(model, data):

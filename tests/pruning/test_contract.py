@@ -38,6 +38,7 @@ from recprune.pruning.methods import (
     ShrinkLeaves,
     Sparsify,
 )
+from recprune.pruning.space import space_of
 from recprune.pruning.step import Step
 from recprune.recommenders.factors import FactorModel, Fold
 from recprune.recommenders.sasrec import SasRec
@@ -208,8 +209,10 @@ HISTORY_STEPS = [
     Quantize("*", 2, "per_tensor"),
     Cast("*"),
     Codebook("items", 3),
+    Codebook("items", 3, parts=2),
     Mixed("items", (0.5, 0.5), (4, 2)),
     Share("items", 0.2, 8),
+    Share("items", 0.2, 8, "quotient"),
     Factorize("*.weight", 2),
     DropWeights("items", 0.1),
     MinUsers("items", 25),
@@ -323,6 +326,17 @@ def test_promises(make, step):
     result = check_step(step, make(), context(make))
     if not isinstance(step, Retrain | Compensate | RefitLeaves | ShrinkLeaves):
         assert result.nbytes < make().nbytes
+
+
+@pytest.mark.parametrize("make", [two_tower_model, sasrec_model, factor_model, text_model])
+def test_a_search_offers_what_can_be_done(make):
+    makers = {two_tower_model: lambda: snapshot_of(TwoTower), sasrec_model: lambda: snapshot_of(SasRec)}
+    makers |= {factor_model: folded, text_model: lambda: SklearnAdapter().read(text_pipeline()[0])}
+    snapshot = makers[make]()
+    steps = [step for knob in space_of(snapshot).knobs for step in knob.choices if isinstance(step, Step)]
+    assert len(steps) >= 10
+    for step in steps:
+        assert step(snapshot.weights, context(make)).nbytes <= snapshot.weights.nbytes
 
 
 PAIRS = [

@@ -9,9 +9,10 @@ from torch import nn
 
 from recprune.adapters.compact import CompactTensor
 from recprune.adapters.torch import Batches, TorchAdapter
+from recprune.bits import pack
 from recprune.errors import RecpruneError
 from recprune.recovery.finetune import _rows, finetune, trainable
-from recprune.weights import Dense, LowRank, Quantized, Rows
+from recprune.weights import Codebook, Columns, Dense, LowRank, Quantized, Rows
 from tests.adapters.foreign import NAMES, model_and_input
 from tests.adapters.test_torch import MATRIX, encoded, outputs
 
@@ -72,12 +73,45 @@ def test_codes_learn_through_their_rounding(bits):
     assert tuned.table.weight.encoding().bits == bits
 
 
-def test_what_is_trained_is_what_is_stored():
-    torch.manual_seed(0)
-    model = with_table(Quantized.encode(np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32), 3))
+def test_a_word_learns_for_all_rows_that_have_it():
+    # Rows 0 and 1 share a word whose columns sum to 0, row 2 has one that sums to 4.
+    book = Codebook(pack(np.array([0, 0, 1]), 1), np.array([[1, -1], [2, 2]], np.float16), 1, 3)
+    model = with_table(book)
+    tuned = finetune(model, [torch.arange(3)] * 80, toward(torch.tensor([3.0, 5.0, -2.0])), epochs=5, lr=0.2)
+    # The sum is to be 4, in the middle of 3 and 5, for the first, and -2 for the second; who has which word stays.
+    torch.testing.assert_close(tuned(torch.arange(3)), torch.tensor([4.0, 4.0, -2.0]), atol=0.02, rtol=0)
+    stored = tuned.table.weight.encoding()
+    assert stored.codes.tolist() == book.codes.tolist()
+    assert stored.words.dtype == np.float16
+    assert table(tuned).tolist() == stored.decode().tolist()
+    assert tuned.table.weight.size_bytes == model.table.weight.size_bytes
+
+
+def test_words_stay_within_what_sixteen_bits_hold():
+    model = with_table(Codebook.encode(np.array([[60_000, 0], [0, 0]], np.float32), 1))
     leaves, close = trainable(model)
     with torch.no_grad():
-        leaves["table.weight"][0].add_(0.3 * torch.randn(50, 2))
+        leaves["table.weight"][0].mul_(10)
+    assert float(model(torch.arange(2)).max()) == 65_504
+    close()
+    assert float(table(model).max()) == 65_504
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda array: Quantized.encode(array, 3),
+        lambda array: Codebook.encode(array, 3),
+        lambda array: Columns(tuple(Codebook.encode(array[:, [i]], 2) for i in range(2))),
+    ],
+)
+def test_what_is_trained_is_what_is_stored(make):
+    torch.manual_seed(0)
+    model = with_table(make(np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)))
+    leaves, close = trainable(model)
+    with torch.no_grad():
+        for leaf in leaves["table.weight"]:
+            leaf.add_(0.3 * torch.randn(leaf.shape))
     rows = torch.arange(50)
     seen = model(rows).detach()
     close()
