@@ -20,7 +20,7 @@ from recprune.adapters.torch import Batches, TorchAdapter
 from recprune.errors import RecpruneError
 from recprune.pruning import Recipe, compress
 from recprune.pruning.importance import Units, importance_of
-from recprune.weights import Bfloat16, Dense, LowRank, Quantized, Rows, Stacked, Weights
+from recprune.weights import Bfloat16, Codebook, Columns, Dense, LowRank, Quantized, Rows, Stacked, Weights
 from tests.adapters.foreign import NAMES, model_and_input, numbers
 
 
@@ -62,6 +62,14 @@ def mixed_up(array):
     return Stacked.encode(which, tuple(quantized(8)(array[which == i]) for i in range(3)))
 
 
+def words(array):
+    return Codebook.encode(array, 4)
+
+
+def in_pieces(array):
+    return Columns(tuple(Codebook.encode(part, 5) for part in np.array_split(array, 2, axis=1)))
+
+
 def half(array):
     return Dense(array.astype(np.float16))
 
@@ -79,6 +87,9 @@ MATRIX = {
     "low rank of codes": small_low_rank,
     "stacked": stacked,
     "mixed up": mixed_up,
+    "words": words,
+    "in pieces": in_pieces,
+    "rows of words": lambda a: rows_of(a, words),
 }
 
 
