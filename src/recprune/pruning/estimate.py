@@ -246,7 +246,9 @@ class Tradeoff:
     ) -> _Best:
         """The tables on an axis and its ids: tables keep at most as many rows as there are ids, for each such number."""
         best = _Best(np.inf, 0.0, {})
-        for ids in sorted({rows for table in tables for rows in self.estimates[f"keep {table}"].rows}):
+        counts = sorted({rows for table in tables for rows in self.estimates[f"keep {table}"].rows})
+        fewest = next(rows for rows in counts if rows)
+        for ids in counts:
             cost, size = 0.0, 0.0
             settings: dict[str, int] = {}
             for table in tables:
@@ -261,13 +263,15 @@ class Tradeoff:
                 settings |= {f"keep {table}": int(i), f"code {table}": int(j)}
                 cost, size = cost + float(total[i, j]), size + float(sizes[i, j])
             name = f"bits {axis}"
-            if name in drops and ids:
+            if name in drops:
                 found = self.estimates[name]
-                stored = np.array(found.each) * ids
-                lost = drops[name] * _unknown(axis, ids, found.rows[0], self.context)
+                known = ids or fewest  # where all of these tables go, a small one may still read the ids
+                stored = np.array(found.each) * known
+                lost = drops[name] * _unknown(axis, known, found.rows[0], self.context)
                 n = int(np.argmin(lost + price * stored))
                 settings[name] = n
-                cost, size = cost + float(lost[n] + price * stored[n]), size + float(stored[n])
+                if ids:
+                    cost, size = cost + float(lost[n] + price * stored[n]), size + float(stored[n])
             if cost < best.cost:
                 best = _Best(cost, size, settings)
         return best

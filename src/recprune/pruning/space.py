@@ -98,10 +98,14 @@ class Knob:
 
 @dataclass(frozen=True)
 class Space:
-    """Recipes that a search may try: one choice of each knob. `layers`: whether there are any that `compensate` refits."""
+    """Recipes that a search may try: one choice of each knob.
+
+    `layers`: whether there are any that `compensate` refits. `small`: axes of ids that tables without a knob of rows have.
+    """
 
     knobs: tuple[Knob, ...]
     layers: bool = False
+    small: frozenset[str] = frozenset()
 
     def recipe(self, settings: Settings, retrain: int = 0, fit: Fit = "no", size: int = 0) -> Recipe:
         """The recipe: what goes goes first, then up to `retrain` epochs (twice that where a width was cut), then values are
@@ -118,7 +122,10 @@ class Space:
         widths = [c for k, c in chosen.items() if isinstance(c, DropAxis) and k.part not in gone]
         keep = [*widths, *(c for k, c in chosen.items() if k.kind == "keep" and isinstance(c, Step))]
         code = [c for k, c in chosen.items() if k.kind == "code" and isinstance(c, Step) and k.part not in gone]
-        bits = {knob.part: choice for knob, choice in chosen.items() if isinstance(choice, int)}
+        # An axis none of whose tables stays has no ids.
+        stay = {k.axis for k, c in chosen.items() if k.kind == "keep" and not isinstance(c, DropFields)} | self.small
+        none = {k.axis for k in self.knobs if k.kind == "keep"} - stay if fit != "first" else set()
+        bits = {k.part: choice for k, choice in chosen.items() if isinstance(choice, int) and k.part not in none}
         how = {"epochs": 2 * retrain, "lr": _WIDTH_RATE} if widths else {"epochs": retrain}
         middle = [Retrain(**how)] if retrain else []
         refit = [Compensate()] if self.layers and not retrain else []
@@ -139,7 +146,8 @@ def space_of(snapshot: Snapshot) -> Space:
     for axis in snapshot.ids:
         if axis != answers:
             knobs.append(Knob("bits", axis, (None, *BITS), axis))
-    return Space(tuple(knobs), refittable(snapshot))
+    small = {axis for p in snapshot.weights.values() for axis in p.axes[:1] if _is_small(snapshot, p)}
+    return Space(tuple(knobs), refittable(snapshot), frozenset(small))
 
 
 def _widths(snapshot: Snapshot) -> Iterator[Knob]:
@@ -176,7 +184,7 @@ def _knobs(snapshot: Snapshot) -> Iterator[Knob]:
             yield Knob("code", name, (None, *(KeepTop(name, n, bits=bits) for n, bits in kept)))
         elif not param.protected:
             layers.append(name)
-        elif param.nbytes < _SMALL * weights.nbytes:
+        elif _is_small(snapshot, param):
             small.append(name)
         else:
             if param.axes[0] in snapshot.ids:
@@ -187,6 +195,10 @@ def _knobs(snapshot: Snapshot) -> Iterator[Knob]:
     for names, codes in ((small, SMALL_CODES), (layers, LAYER_CODES), (vectors, VECTOR_CODES)):
         if names:
             yield Knob("code", ",".join(names), _ladder(codes, ",".join(names)))
+
+
+def _is_small(snapshot: Snapshot, table: Param) -> bool:
+    return bool(table.protected) and table.nbytes < _SMALL * snapshot.weights.nbytes
 
 
 def _ladder(codes: Sequence[Callable[[str], Step]], target: str) -> tuple[Step | None, ...]:
