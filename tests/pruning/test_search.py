@@ -401,6 +401,47 @@ def test_codes_are_left_to_fit_bytes_where_the_space_says_so():
     assert space_of(Adapter().read(Handmade())).recipe({}, 0, "first", 900).steps == (FitBytes(900),)
 
 
+def test_an_axis_has_hashed_ids_as_long_as_a_table_reads_them():
+    def space(small):
+        """Books with a large table, and beside it a bias: one of those that are coded alike if `small`, else large too."""
+        rows = 2000
+        widths = {"book.factor": 1000 if small else 2, "book.bias": 1}
+        params = {
+            name: Param(("book", name), Dense(np.ones((rows + 1, width), np.float32)), (rows,))
+            for name, width in widths.items()
+        }
+        ids = np.array([f"{i:013}" for i in range(rows)])
+        return space_of(Snapshot(Weights(params), None, {"book": ids}))
+
+    def fingerprint(space, dropped, fit="no"):
+        last = {k.name: len(k.choices) - 1 for k in space.knobs if k.name in dropped}
+        return space.recipe({"bits book": 3} | last, 0, fit, 10_000).fingerprint
+
+    assert [k.name for k in space(True).knobs if k.kind == "keep"] == ["keep book.factor"]
+    assert fingerprint(space(True), ["keep book.factor"]) == {"book": 10}
+    both = ["keep book.factor", "keep book.bias"]
+    assert fingerprint(space(False), both[:1]) == {"book": 10}
+    # None reads them; `fit_bytes` of the whole model chooses itself what stays.
+    assert fingerprint(space(False), both) is None
+    assert fingerprint(space(False), both, "last") is None
+    assert fingerprint(space(False), both, "first") == {"book": 10}
+
+
+def test_the_bits_of_ids_are_chosen_where_no_large_table_stays():
+    # Rows cost 100 bytes each and nothing is lost without them; an id of 13 bytes, or 2 where hashed, for .001.
+    gone, bits = DropFields(("a",)), Knob("bits", "x", (None, 8), "x")
+    space = Space((Knob("keep", "a", (None, gone), "x"), Knob("code", "a", (None,), "x"), bits))
+    estimates = {
+        "keep a": Estimate([0.0, 0.0], [0.0, 0.0], [10, 0], [0.0, 0.0], [0.0, 0.0]),
+        "code a": Estimate([0.0], [0.0], [10], [0.0], [100.0]),
+        "bits x": Estimate([0.0, 0.001], [0.0, 0.0], [10, 10], [0.0, 0.0], [13.0, 2.0]),
+    }
+    tradeoff = Tradeoff(space, estimates, Context({"x": np.ones(11)}))
+    # Ten of them save 110 bytes: worth it from a price of .001 / 110 on.
+    assert tradeoff.best(0.001 / 100, {}) == (0, {"keep a": 1, "code a": 0, "bits x": 1})
+    assert tradeoff.best(0.001 / 120, {}) == (0, {"keep a": 1, "code a": 0, "bits x": 0})
+
+
 class Calibrated(Adapter):
     """The same with data to measure on, which `fit_bytes` needs."""
 
