@@ -247,7 +247,7 @@ class Tradeoff:
         """The tables on an axis and its ids: tables keep at most as many rows as there are ids, for each such number."""
         best = _Best(np.inf, 0.0, {})
         counts = sorted({rows for table in tables for rows in self.estimates[f"keep {table}"].rows})
-        fewest = next(rows for rows in counts if rows)
+        fewest = next((rows for rows in counts if rows), 1)
         for ids in counts:
             cost, size = 0.0, 0.0
             settings: dict[str, int] = {}

@@ -183,9 +183,8 @@ class Workbench:
 
     def _remembered(self, step: Step, weights: Weights, context: Context) -> Weights:
         """A step, each of its targets from memory where the same was done to the same values before."""
-        if not hasattr(step, "target") or isinstance(
-            step, FitBytes | Compensate
-        ):  # what they do to one depends on others
+        together = isinstance(step, FitBytes | Compensate)  # what is done to one target depends on the others
+        if together or not hasattr(step, "target"):
             return step(weights, context)
         for name in weights.match(step.target):
             one: Step = replace(step, target=name)  # type: ignore[call-arg]
