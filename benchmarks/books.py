@@ -9,10 +9,8 @@ over the seeds; `advantage` is the bytes of the smallest peer at equal quality o
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from recprune.pipeline.config import RunConfig, read_config
 from recprune.pipeline.like import METRICS, LikeTask
 from recprune.pipeline.next_item import METRICS as LIST_METRICS
 from recprune.pipeline.run import Run, machine, versions
+from recprune.processes import spawned
 from recprune.pruning.methods import Quantize
 from recprune.pruning.recipe import Recipe
 
@@ -64,7 +63,7 @@ def main() -> None:
     runs = {seed: run_of(seed, lambda task, line: print(task, line, flush=True)) for seed in SEEDS}
     tasks = runs[SEEDS[0]].config.tasks
     jobs = [(seed, name) for seed in SEEDS for name in tasks if name in SMALLER or seed == SEEDS[0]]
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
+    with spawned(os.cpu_count() or 1) as pool:
         for job in [pool.submit(stages_of, runs[seed].config, name) for seed, name in jobs]:
             job.result()
     found = {name: over_seeds(name, runs) for name in tasks}

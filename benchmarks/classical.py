@@ -10,11 +10,9 @@ under runs/classical/.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from families import factors, text, trees
 
 from recprune.files import write_bytes
 from recprune.pipeline.run import machine, versions
+from recprune.processes import spawned
 
 ROOT = Path(__file__).parent
 KEPT = ROOT.parent / "runs" / "classical"
@@ -61,7 +60,7 @@ def over_seeds(points: Sequence[Point]) -> Point:
 def main() -> None:
     parts = sys.argv[1:] or list(PARTS)
     jobs = [(part, seed) for part in parts for seed in SEEDS[part]]
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
+    with spawned(os.cpu_count() or 1) as pool:
         for job in [pool.submit(made, *job) for job in jobs]:
             job.result()
     rows = []

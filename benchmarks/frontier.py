@@ -12,11 +12,9 @@ are chosen on test, in their favour. Resumable: every point is kept under runs/f
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +34,7 @@ from recprune.pipeline.config import read_config
 from recprune.pipeline.like import LikeTask
 from recprune.pipeline.run import Run, machine, versions
 from recprune.pipeline.search import search_task
+from recprune.processes import spawned
 from recprune.pruning.compress import apply
 from recprune.pruning.recipe import Recipe
 from recprune.pruning.space import space_of
@@ -291,7 +290,7 @@ def main() -> None:
     kinds = [kind for kind in KINDS if f"--{kind}" in sys.argv] or KINDS
     tasks = [task for task in sys.argv[1:] if task in SEEDS] or list(SEEDS)
     jobs = [(task, seed, kinds) for task in tasks for seed in SEEDS[task]]
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
+    with spawned(os.cpu_count() or 1) as pool:
         for job in [pool.submit(work, *job) for job in jobs]:
             job.result()
     out = ROOT / "results" / "frontier.json"
