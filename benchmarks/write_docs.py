@@ -29,9 +29,8 @@ SHORT = """## What falls short
   sixteen times (`light` with `fit_bytes: {bytes: 1_690_000}`) it was within .001 on validation but not on test, so it ships
   larger. The ids of half a million pairs (reader x author, reader x publisher) and the statistics by id are most of
   what is left.
-- `fit_bytes` has measured which directions of a row move the scores since the rows of search, grid, random recipes and
-  mixed bits of `like` and `like-ids`, and all rows of films in order, were made. A search leaves its codes to `fit_bytes`,
-  and gains what it gained; where those rows stand behind `fit_bytes` or hand-written recipes, that is why.
+- Rows of films in order, and those of mixed bits of `like` and `like-ids`, are older than two changes: `fit_bytes` measures
+  which directions of a row move the scores, and a search refits or retrains what `fit_bytes` coded.
 - On MovieLens half of the validation is a few hundred users, so what the search chooses there may lose on test what it did
   not lose on validation: the tail, and beyond thirty times the rest. A small model of sequences cannot shrink much further:
   at thirty times most of the bytes would be names and shapes.

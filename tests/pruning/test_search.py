@@ -440,6 +440,8 @@ def test_the_bits_of_ids_are_chosen_where_no_large_table_stays():
     # Ten of them save 110 bytes: worth it from a price of .001 / 110 on.
     assert tradeoff.best(0.001 / 100, {}) == (0, {"keep a": 1, "code a": 0, "bits x": 1})
     assert tradeoff.best(0.001 / 120, {}) == (0, {"keep a": 1, "code a": 0, "bits x": 0})
+    # Both are of one size as far as is known: a price is looked for up to the first of them.
+    assert tradeoff.price_for(0, {}) <= tradeoff.prices(24)[-1] < 0.001 / 110
 
 
 class Calibrated(Adapter):

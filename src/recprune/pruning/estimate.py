@@ -179,7 +179,8 @@ class Tradeoff:
 
     def price_for(self, size: int, trust: Mapping[str, float]) -> float:
         """A price at which the best settings take about so many bytes, of those that lie within `prices`."""
-        low, high = self._ladder[0][1], self._ladder[-1][1]
+        prices = self.prices(2)
+        low, high = prices[0], prices[-1]
         for _ in range(20):
             middle = math.sqrt(low * high)
             low, high = (middle, high) if self._at(middle, trust).bytes > size else (low, middle)
