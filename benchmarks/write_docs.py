@@ -225,7 +225,7 @@ def frontier_part(result: dict) -> str:  # type: ignore[type-arg]
 
 def _cell(row: dict, metric: str, seeds: int) -> str:  # type: ignore[type-arg]
     of = row["differences"][metric]
-    alone = ", one seed" if row["seeds"] < seeds else ""
+    alone = f", {row['seeds']} of {seeds} seeds" if row["seeds"] < seeds else ""
     return f"{of['value']:+.4f} ({of['low']:+.4f} to {of['high']:+.4f}), {size(row['disk_bytes'])}, {row['setting']}{alone}"
 
 
