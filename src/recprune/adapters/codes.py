@@ -284,19 +284,26 @@ def _as_half(values: Tensor) -> Tensor:
     return values.clamp(-65504, 65504).half()
 
 
-class _Columns(Code):
+class _Parts(Code):
+    """What encodings of several parts share."""
+
     def __init__(self, spec: Spec, tensors: Mapping[str, Tensor], prefix: str) -> None:
         self.groups = [code_from(part, tensors, f"{prefix}parts.{i}.") for i, part in enumerate(spec["parts"])]
-        self.shape = (self.groups[0].shape[0], sum(group.shape[1] for group in self.groups))
-
-    def _take(self, rows: Tensor) -> Tensor:
-        return torch.cat([group.take(rows) for group in self.groups], -1)
 
     def state(self, prefix: str = "") -> dict[str, Tensor]:
         return {k: v for i, g in enumerate(self.groups) for k, v in g.state(f"{prefix}parts.{i}.").items()}
 
     def parts(self) -> Iterator[Code]:
         yield from self.groups
+
+
+class _Columns(_Parts):
+    def __init__(self, spec: Spec, tensors: Mapping[str, Tensor], prefix: str) -> None:
+        super().__init__(spec, tensors, prefix)
+        self.shape = (self.groups[0].shape[0], sum(group.shape[1] for group in self.groups))
+
+    def _take(self, rows: Tensor) -> Tensor:
+        return torch.cat([group.take(rows) for group in self.groups], -1)
 
 
 class _Rows(Code):
@@ -364,9 +371,9 @@ class _Rows(Code):
         return own + self.inner.derived()
 
 
-class _Stacked(Code):
+class _Stacked(_Parts):
     def __init__(self, spec: Spec, tensors: Mapping[str, Tensor], prefix: str) -> None:
-        self.groups = [code_from(part, tensors, f"{prefix}parts.{i}.") for i, part in enumerate(spec["parts"])]
+        super().__init__(spec, tensors, prefix)
         self.order = tensors[prefix + "order"]
         self.shape = (sum(g.shape[0] for g in self.groups), max(g.shape[1] for g in self.groups))
         # Of each run of rows that lie in one part: its first row, the part, and the part's rows before it.
@@ -409,11 +416,7 @@ class _Stacked(Code):
         return parts.index_select(0, start[which] + place)
 
     def state(self, prefix: str = "") -> dict[str, Tensor]:
-        parts = {k: v for i, g in enumerate(self.groups) for k, v in g.state(f"{prefix}parts.{i}.").items()}
-        return parts | {prefix + "order": self.order}
-
-    def parts(self) -> Iterator[Code]:
-        yield from self.groups
+        return super().state(prefix) | {prefix + "order": self.order}
 
     def derived(self) -> int:
         return self.runs.nbytes + super().derived()

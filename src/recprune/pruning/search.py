@@ -28,7 +28,7 @@ from recprune.pruning.workbench import Workbench
 __all__ = ["Found", "constraint", "search"]
 
 _FIRST = 24  # recipes of the first frontier
-_FITTED: tuple[Fit, ...] = ("last", "first")
+_FITTED: tuple[Fit, ...] = ("last", "first")  # the ways that leave codes to `fit_bytes`
 _NEAR = math.log(1.3)
 _MISSES = 50  # proposals in a row that were all tried before: there is nothing new
 
