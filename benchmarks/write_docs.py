@@ -31,8 +31,8 @@ SHORT = """## What falls short
   what is left.
 - Rows of films in order, and those of mixed bits of `like` and `like-ids`, are older than two changes: `fit_bytes` measures
   which directions of a row move the scores, and a search refits or retrains what `fit_bytes` coded.
-- The rows of the search on `like` are no first look at test: those of an earlier form of it stood behind `fit_bytes` there, which
-  is why it was changed, on validation. It leads each ratio by less than the intervals.
+- The rows of the search on `like` are no first look at test: those of an earlier form of it stood behind `fit_bytes` there,
+  which is why it was changed, on validation. It leads each ratio by less than the intervals.
 - On MovieLens half of the validation is a few hundred users, so what the search chooses there may lose on test what it did
   not lose on validation: the tail, and beyond thirty times the rest. A small model of sequences cannot shrink much further:
   at thirty times most of the bytes would be names and shapes.
